@@ -1,0 +1,522 @@
+// A ready-made client of the public callbacks: events into one arena, output into another.
+// Knows core.h and nothing behind it; what an application server makes of a request is decided here once,
+// in C, for every request.
+#include "batch.h"
+
+#include <string.h>
+
+#include "chars.h"
+#include "config.h"
+#include "marshal.h"
+
+// Octets of arena that an idle connection may keep.
+#define ARENA_KEEP 4096
+
+struct cno_defaults_t {
+    struct cno_header_t list[CNO_MAX_DEFAULTS];
+    size_t count;
+    char *text;  // what the fields point into
+};
+
+// ---- arenas ------------------------------------------------------------------------------------
+
+static struct cno__writer events_of(struct cno_batch_t *b) {
+    return (struct cno__writer){b->events, b->events_size, b->events_room, 0};
+}
+
+// Takes what was written for one event; the caller of the engine is told when there is no memory.
+static int commit(struct cno_batch_t *b, const struct cno__writer *w) {
+    b->events = w->data;
+    b->events_room = w->room;
+    if (w->failed)
+        return CNO_ERRNO_NO_MEMORY;
+    b->events_size = w->size;
+    b->count++;
+    for (int i = 0; i < 4; i++)
+        b->events[1 + i] = (char)(b->count >> 8 * i);
+    return 0;
+}
+
+// The beginning of an event with `count` items, the first two of which are its kind and stream.
+static struct cno__writer event(struct cno_batch_t *b, enum CNO_EVENT kind, uint32_t stream,
+                                unsigned char count) {
+    struct cno__writer w = events_of(b);
+    if (!w.size) {
+        b->count = 0;
+        cno__put_list(&w);
+    }
+    cno__put_tuple(&w, count);
+    cno__put_int(&w, (int32_t)kind);
+    cno__put_int(&w, (int32_t)stream);
+    return w;
+}
+
+static int simple_event(struct cno_batch_t *b, enum CNO_EVENT kind, uint32_t stream) {
+    struct cno__writer w = event(b, kind, stream, 2);
+    return commit(b, &w);
+}
+
+// Tells of a stream whose head did not come with its beginning.
+static int tell_start(struct cno_batch_t *b) {
+    uint32_t stream = b->started;
+    b->started = 0;
+    return stream && !(b->flags & CNO_BATCH_GATEWAY) ? simple_event(b, CNO_EVENT_START, stream) : 0;
+}
+
+static void put_fields(struct cno__writer *w, const struct cno_header_t *list, size_t count) {
+    size_t at = cno__put_list(w);
+    for (size_t i = 0; i < count; i++)
+        cno__put_pair(w, list[i].name, list[i].value);
+    cno__put_count(w, at, (uint32_t)count);
+}
+
+// ---- what a gateway wants of a request ---------------------------------------------------------
+
+// One cookie field with all crumbs (RFC 9113 section 8.2.3), in place of the first.
+static void put_cookies(struct cno__writer *w, const struct cno_header_t *list, size_t first, size_t count) {
+    size_t size = 0, after = 0;
+    for (size_t i = first; i < count; i++)
+        if (list[i].id == CNO_NAME_COOKIE)
+            size += list[i].value.size + (i == first ? 0 : 2);
+    cno__put_tuple(w, 2);
+    cno__put_bytes(w, "cookie", 6);
+    after = w->size;
+    cno__put_raw(w, "s\0\0\0\0", 5);
+    cno__put_count(w, after + 1, (uint32_t)size);
+    for (size_t i = first; i < count; i++) {
+        if (list[i].id != CNO_NAME_COOKIE)
+            continue;
+        if (i != first)
+            cno__put_raw(w, "; ", 2);
+        cno__put_raw(w, list[i].value.data, list[i].value.size);
+    }
+}
+
+static void put_gateway_fields(struct cno__writer *w, const struct cno_header_t *list, size_t count, int h2) {
+    size_t at = cno__put_list(w);
+    uint32_t kept = 0;
+    int has_authority = 0, has_cookie = 0;
+    for (size_t i = 0; i < count; i++) {
+        switch (list[i].id) {
+            case CNO_NAME_P_AUTHORITY:
+                if (list[i].flags & CNO_HEADER_IMPLIED)
+                    continue;
+                has_authority = 1;
+                cno__put_pair(w, (struct cno_buffer_t){"host", 4}, list[i].value);
+                break;
+            case CNO_NAME_P_SCHEME:
+            case CNO_NAME_P_PROTOCOL:
+                continue;
+            case CNO_NAME_HOST:
+                if (has_authority)
+                    continue;
+                cno__put_pair(w, list[i].name, list[i].value);
+                break;
+            case CNO_NAME_COOKIE:
+                if (h2 && has_cookie++)
+                    continue;
+                if (h2)
+                    put_cookies(w, list, i, count);
+                else
+                    cno__put_pair(w, list[i].name, list[i].value);
+                break;
+            default:
+                cno__put_pair(w, list[i].name, list[i].value);
+        }
+        kept++;
+    }
+    cno__put_count(w, at, kept);
+}
+
+static int hex(char c) {
+    return c >= '0' && c <= '9'                       ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
+}
+
+// Decodes %XX once; what is not an escape stays as it is (RFC 3986 section 2.4).
+static void put_decoded(struct cno__writer *w, struct cno_buffer_t path) {
+    char text[CNO_MAX_H1_LINE], *decoded = text, *heap = NULL;
+    if (!memchr(path.data, '%', path.size)) {
+        cno__put_text(w, path.data, path.size);
+        return;
+    }
+    if (path.size > sizeof(text) && !(decoded = heap = cno__resize(NULL, path.size))) {
+        w->failed = 1;
+        return;
+    }
+    size_t size = 0;
+    for (size_t i = 0; i < path.size; i++) {
+        int high = path.data[i] == '%' && i + 2 < path.size ? hex(path.data[i + 1]) : -1;
+        int low = high >= 0 ? hex(path.data[i + 2]) : -1;
+        decoded[size++] = low >= 0 ? (char)(high << 4 | low) : path.data[i];
+        i += low >= 0 ? 2 : 0;
+    }
+    cno__put_text(w, decoded, size);
+    cno__release(heap);
+}
+
+// The target without scheme and authority (absolute-form, RFC 9112 section 3.2.2).
+static struct cno_buffer_t origin_form(struct cno_buffer_t target) {
+    const char *colon = target.size && target.data[0] != '/' ? memchr(target.data, ':', target.size) : NULL;
+    size_t start = colon ? (size_t)(colon - target.data) : target.size;
+    if (target.size < start + 3 || memcmp(colon, "://", 3))
+        return target;
+    for (start += 3; start < target.size && target.data[start] != '/' && target.data[start] != '?';)
+        start++;
+    return (struct cno_buffer_t){target.data + start, target.size - start};
+}
+
+static void put_target(struct cno__writer *w, struct cno_buffer_t target) {
+    target = origin_form(target);
+    const char *mark = target.size ? memchr(target.data, '?', target.size) : NULL;
+    struct cno_buffer_t path = {target.data, mark ? (size_t)(mark - target.data) : target.size};
+    struct cno_buffer_t query = {mark ? mark + 1 : "", mark ? target.size - path.size - 1 : 0};
+    if (!path.size)
+        path = (struct cno_buffer_t){"/", 1};
+    cno__put_bytes(w, path.data, path.size);
+    put_decoded(w, path);
+    cno__put_bytes(w, query.data, query.size);
+}
+
+// ---- callbacks ---------------------------------------------------------------------------------
+
+static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
+    struct cno_batch_t *b = data;
+    struct cno__writer w = {b->out, b->out_size, b->out_room, 0};
+    for (size_t i = 0; i < count; i++)
+        cno__put_raw(&w, pieces[i].data, pieces[i].size);
+    b->out = w.data;
+    b->out_room = w.room;
+    if (w.failed)
+        return CNO_ERRNO_NO_MEMORY;
+    b->out_size = w.size;
+    return 0;
+}
+
+static int on_start(void *data, uint32_t stream) {
+    struct cno_batch_t *b = data;
+    if (tell_start(b))
+        return CNO_ERRNO_NO_MEMORY;
+    b->started = stream;
+    return 0;
+}
+
+static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
+    struct cno_batch_t *b = data;
+    uint32_t flags = msg->flags | (b->started == stream ? CNO_BATCH_START : 0);
+    int gateway = (b->flags & CNO_BATCH_GATEWAY) && !msg->code;
+    if (b->started == stream)
+        b->started = 0;
+    struct cno__writer w = event(b, CNO_EVENT_HEAD, stream, 9);
+    cno__put_int(&w, (int32_t)flags);
+    cno__put_int(&w, msg->code);
+    if (msg->code)
+        cno__put_bytes(&w, msg->method.data, msg->method.size);
+    else
+        cno__put_ascii(&w, msg->method.data, msg->method.size);
+    if (gateway) {
+        put_target(&w, msg->path);
+        put_gateway_fields(&w, msg->headers, msg->headers_len, cno_version(&b->conn) == CNO_HTTP2);
+    } else {
+        cno__put_bytes(&w, msg->path.data, msg->path.size);
+        cno__put_none(&w);
+        cno__put_none(&w);
+        put_fields(&w, msg->headers, msg->headers_len);
+    }
+    b->headed = msg->flags & CNO_MESSAGE_FINAL ? stream : 0;
+    return commit(b, &w);
+}
+
+static int on_data(void *data, uint32_t stream, const char *body, size_t size) {
+    struct cno_batch_t *b = data;
+    uintptr_t start = (uintptr_t)body - (uintptr_t)b->input;
+    struct cno__writer w = event(b, CNO_EVENT_DATA, stream, 4);
+    if (b->input && start < b->input_size && start <= INT32_MAX - size) {
+        cno__put_int(&w, (int32_t)start);
+        cno__put_int(&w, (int32_t)(start + size));
+    } else {
+        cno__put_int(&w, -1);
+        cno__put_bytes(&w, body, size);
+    }
+    return commit(b, &w);
+}
+
+static int on_tail(void *data, uint32_t stream, const struct cno_tail_t *tail) {
+    struct cno_batch_t *b = data;
+    if (!tail && b->headed == stream)
+        return 0;
+    struct cno__writer w = event(b, CNO_EVENT_TAIL, stream, 3);
+    if (tail)
+        put_fields(&w, tail->headers, tail->headers_len);
+    else
+        cno__put_none(&w);
+    return commit(b, &w);
+}
+
+static int on_end(void *data, uint32_t stream, uint32_t code, enum CNO_PEER_KIND side) {
+    struct cno_batch_t *b = data;
+    if (!code && (b->flags & CNO_BATCH_GATEWAY))
+        return 0;
+    if (tell_start(b))
+        return CNO_ERRNO_NO_MEMORY;
+    struct cno__writer w = event(b, CNO_EVENT_END, stream, 4);
+    cno__put_int(&w, (int32_t)code);
+    cno__put_int(&w, (int32_t)side);
+    return commit(b, &w);
+}
+
+static int on_flow(void *data, uint32_t stream) {
+    return simple_event(data, CNO_EVENT_FLOW, stream);
+}
+
+static int on_push(void *data, uint32_t stream, const struct cno_message_t *msg, uint32_t parent) {
+    struct cno_batch_t *b = data;
+    if (tell_start(b))
+        return CNO_ERRNO_NO_MEMORY;
+    struct cno__writer w = event(b, CNO_EVENT_PUSH, stream, 6);
+    cno__put_int(&w, (int32_t)parent);
+    cno__put_ascii(&w, msg->method.data, msg->method.size);
+    cno__put_bytes(&w, msg->path.data, msg->path.size);
+    put_fields(&w, msg->headers, msg->headers_len);
+    return commit(b, &w);
+}
+
+static int on_settings(void *data) {
+    return simple_event(data, CNO_EVENT_SETTINGS, 0);
+}
+
+static int on_pong(void *data, const char payload[8]) {
+    struct cno__writer w = event(data, CNO_EVENT_PONG, 0, 3);
+    cno__put_bytes(&w, payload, 8);
+    return commit(data, &w);
+}
+
+static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
+    struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 6);
+    cno__put_ascii(&w, error->reason, strlen(error->reason));
+    cno__put_int(&w, (int32_t)error->wire);
+    cno__put_float(&w, (double)error->offset);
+    cno__put_text(&w, error->text, strlen(error->text));
+    return commit(data, &w);
+}
+
+static int on_close(void *data) {
+    return simple_event(data, CNO_EVENT_CLOSE, 0);
+}
+
+static const struct cno_vtable_t CALLBACKS = {
+    .on_writev = on_writev,
+    .on_close = on_close,
+    .on_stream_start = on_start,
+    .on_stream_end = on_end,
+    .on_flow_increase = on_flow,
+    .on_message_head = on_head,
+    .on_message_tail = on_tail,
+    .on_message_data = on_data,
+    .on_message_push = on_push,
+    .on_settings = on_settings,
+    .on_pong = on_pong,
+    .on_fault = on_fault,
+};
+
+// ---- life --------------------------------------------------------------------------------------
+
+struct cno_batch_t *cno_batch_new(enum CNO_CONNECTION_KIND kind, uint32_t flags) {
+    struct cno_batch_t *b = cno__resize(NULL, sizeof(*b));
+    if (!b)
+        return NULL;
+    *b = (struct cno_batch_t){.flags = flags};
+    cno_init(&b->conn, kind);
+    b->conn.cb_code = &CALLBACKS;
+    b->conn.cb_data = b;
+    return b;
+}
+
+void cno_batch_free(struct cno_batch_t *b) {
+    if (!b)
+        return;
+    cno_fini(&b->conn);
+    cno__release(b->events);
+    cno__release(b->out);
+    cno__release(b);
+}
+
+// Gives back an arena that one large read or answer has made large.
+static void trim(char **data, size_t size, size_t *capacity) {
+    if (size || *capacity <= ARENA_KEEP)
+        return;
+    cno__release(*data);
+    *data = NULL;
+    *capacity = 0;
+}
+
+int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
+    trim(&b->events, b->events_size, &b->events_room);
+    trim(&b->out, b->out_size, &b->out_room);
+    b->input = data;
+    b->input_size = size;
+    int r = cno_consume(&b->conn, data, size);
+    b->input = NULL;
+    b->input_size = 0;
+    b->headed = 0;
+    b->kept = cno_pending(&b->conn);
+    b->version = (uint32_t)cno_version(&b->conn);
+    return tell_start(b) ? CNO_ERROR : r;
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+// The fields of an answer: the defaults that the application did not set, then its own.
+struct answer {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
+    size_t count;
+    char length[24];
+};
+
+static int same_name(struct cno_buffer_t a, struct cno_buffer_t lower) {
+    return a.size == lower.size && cno__equals_icase(a.data, a.size, lower.data);
+}
+
+static void add_defaults(struct answer *answer, const struct cno_defaults_t *defaults,
+                         const struct cno_header_t *list, size_t count) {
+    for (size_t i = 0; defaults && i < defaults->count; i++) {
+        size_t k = 0;
+        while (k < count && !same_name(list[k].name, defaults->list[i].name))
+            k++;
+        if (k == count)
+            answer->list[answer->count++] = defaults->list[i];
+    }
+}
+
+static void add_length(struct answer *answer, size_t size) {
+    char *end = answer->length + sizeof(answer->length), *at = end;
+    do
+        *--at = (char)('0' + size % 10);
+    while (size /= 10);
+    answer->list[answer->count++] =
+        (struct cno_header_t){{"content-length", 14}, {at, (size_t)(end - at)}, 0, 0};
+}
+
+// Lowers the names of list[0..count) into a copy where any has capitals. Returns the copy, to be released,
+// or NULL when none was needed; *failed is set when there is no memory.
+static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
+    size_t size = 0;
+    int any = 0;
+    for (size_t i = 0; i < count; i++) {
+        size += list[i].name.size;
+        for (size_t k = 0; k < list[i].name.size; k++)
+            any |= list[i].name.data[k] >= 'A' && list[i].name.data[k] <= 'Z';
+    }
+    char *copy = any ? cno__resize(NULL, size) : NULL, *at = copy;
+    *failed = any && !copy;
+    for (size_t i = 0; copy && i < count; i++) {
+        struct cno_buffer_t name = list[i].name;
+        for (size_t k = 0; k < name.size; k++)
+            at[k] = name.data[k] >= 'A' && name.data[k] <= 'Z' ? (char)(name.data[k] | 0x20) : name.data[k];
+        list[i].name.data = at;
+        at += name.size;
+    }
+    return copy;
+}
+
+int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields, size_t fields_size,
+                     const char *body, size_t body_size, int final) {
+    struct answer answer = {.count = 0};
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
+    long count = cno__read_fields(fields, fields_size, list, sizeof(list) / sizeof(*list));
+    if (count < 0)
+        return CNO_ERROR;
+    int has_length = 0, failed = 0;
+    add_defaults(&answer, b->defaults, list, (size_t)count);
+    for (long i = 0; i < count; i++)
+        has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
+    memcpy(answer.list + answer.count, list, (size_t)count * sizeof(*list));
+    answer.count += (size_t)count;
+    if (final && !has_length && code >= 200 && code != 204 && code != 304)
+        add_length(&answer, body_size);
+    char *copy = cno_version(&b->conn) == CNO_HTTP2 ? lower_names(answer.list, answer.count, &failed) : NULL;
+    if (failed)
+        return CNO_ERROR;
+    struct cno_message_t msg = {.code = code, .headers = answer.list, .headers_len = answer.count};
+    int r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
+    cno__release(copy);
+    return r;
+}
+
+int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method, size_t method_size,
+                   const char *path, size_t path_size, const char *fields, size_t fields_size, int final) {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
+    struct cno_message_t msg = {
+        .code = code,
+        .method = {method, method_size},
+        .path = {path, path_size},
+        .headers = list,
+        .headers_len = (size_t)count,
+    };
+    return count < 0 ? CNO_ERROR : cno_write_head(&b->conn, stream, &msg, final);
+}
+
+int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, size_t method_size,
+                   const char *path, size_t path_size, const char *fields, size_t fields_size) {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
+    struct cno_message_t msg = {
+        .method = {method, method_size}, .path = {path, path_size}, .headers = list, .headers_len = (size_t)count};
+    return count < 0 ? CNO_ERROR : cno_write_push(&b->conn, parent, &msg);
+}
+
+int cno_batch_tail(struct cno_batch_t *b, uint32_t stream, const char *fields, size_t fields_size) {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
+    int failed = 0;
+    if (count < 0)
+        return CNO_ERROR;
+    char *copy = lower_names(list, (size_t)count, &failed);
+    if (failed)
+        return CNO_ERROR;
+    int r = cno_write_tail(&b->conn, stream, &(struct cno_tail_t){list, (size_t)count});
+    cno__release(copy);
+    return r;
+}
+
+// ---- default fields ----------------------------------------------------------------------------
+
+struct cno_defaults_t *cno_defaults_new(void) {
+    struct cno_defaults_t *defaults = cno__resize(NULL, sizeof(*defaults));
+    if (defaults)
+        *defaults = (struct cno_defaults_t){.count = 0};
+    return defaults;
+}
+
+int cno_defaults_set(struct cno_defaults_t *defaults, const char *fields, size_t fields_size) {
+    struct cno_header_t list[CNO_MAX_DEFAULTS];
+    char *text = cno__resize(NULL, fields_size + 1);
+    if (!text)
+        return CNO_ERROR;
+    memcpy(text, fields, fields_size);
+    long count = cno__read_fields(text, fields_size, list, CNO_MAX_DEFAULTS);
+    for (long i = 0; i < count; i++) {
+        if (cno__name_is_valid_h2(list[i].name.data, list[i].name.size) && list[i].name.data[0] != ':' &&
+            cno__value_is_valid(list[i].value.data, list[i].value.size))
+            continue;
+        cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "default field %ld cannot be sent", i);
+        count = -1;
+    }
+    if (count < 0) {
+        cno__release(text);
+        return CNO_ERROR;
+    }
+    cno__release(defaults->text);
+    defaults->text = text;
+    defaults->count = (size_t)count;
+    memcpy(defaults->list, list, (size_t)count * sizeof(*list));
+    return CNO_OK;
+}
+
+void cno_defaults_free(struct cno_defaults_t *defaults) {
+    if (defaults)
+        cno__release(defaults->text);
+    cno__release(defaults);
+}

@@ -1,0 +1,22 @@
+// What a peer may cost us for nothing, without a clock (RFC 9113 section 10.5).
+//
+// Two counters per connection. `resets` is spent by a stream that ends before its answer is complete,
+// whichever side reset it (CVE-2023-44487, CVE-2025-8671). `overhead` is spent by frames that carry no
+// message: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types, empty or tiny DATA, frames on dead
+// streams. Both are refilled by useful work (an exchange that is completed, a body that moves), so an
+// honest client never runs dry however long it stays. An empty budget is ENHANCE_YOUR_CALM.
+#pragma once
+
+#include <stdint.h>
+
+// Spends one unit. 0, or -1 when there is none left.
+static inline int cno__budget_spend(uint16_t *budget) {
+    if (!*budget)
+        return -1;
+    --*budget;
+    return 0;
+}
+
+static inline void cno__budget_refill(uint16_t *budget, uint16_t units, uint16_t limit) {
+    *budget = limit - *budget < units ? limit : (uint16_t)(*budget + units);
+}

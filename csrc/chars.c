@@ -1,0 +1,221 @@
+// Owns the character classes of HTTP and the list of names the engine knows.
+// A pure leaf: must not know messages, frames or connections.
+#include "chars.h"
+
+#include <string.h>
+
+#include "words.h"
+
+// ---- eight octets at a time --------------------------------------------------------------------
+// Each octet of a word is judged in its own lane, with no carry into the next one: a lane is at
+// most 0x7f before something of at most 0x80 is added. The verdict is the top bit of the lane.
+
+#define LANES(x) (0x0101010101010101u * (uint64_t)(x))
+
+// RFC 9110 section 5.5: everything below 0x20 but HTAB, and DEL.
+static inline uint64_t not_in_value(uint64_t word) {
+    uint64_t low = word & LANES(0x7f);
+    uint64_t from_space = low + LANES(0x60);
+    uint64_t not_tab = (low ^ LANES('\t')) + LANES(0x7f);
+    uint64_t is_del = low + LANES(0x01);
+    return ((~from_space & not_tab) | is_del) & ~word & LANES(0x80);
+}
+
+// RFC 9112 section 3.2: everything up to 0x20, '#', DEL, and everything above.
+static inline uint64_t not_in_target(uint64_t word) {
+    uint64_t low = word & LANES(0x7f);
+    uint64_t above_space = low + LANES(0x5f);
+    uint64_t not_hash = (low ^ LANES('#')) + LANES(0x7f);
+    uint64_t is_del = low + LANES(0x01);
+    return (~(above_space & not_hash) | is_del | word) & LANES(0x80);
+}
+
+// The index of the first lane in memory order with its top bit set; `lanes` is not 0.
+static inline size_t first_lane(uint64_t lanes) {
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (size_t)__builtin_ctzll(lanes) / 8;
+#else
+    unsigned char top[sizeof(lanes)];
+    memcpy(top, &lanes, sizeof(lanes));
+    size_t i = 0;
+    while (!top[i])
+        i++;
+    return i;
+#endif
+}
+
+size_t cno__value_span(const char *data, size_t size) {
+    size_t i = 0;
+    for (; size - i >= 8; i += 8) {
+        uint64_t bad = not_in_value(cno__load8(data + i));
+        if (bad)
+            return i + first_lane(bad);
+    }
+    while (i < size && !not_in_value(LANES((unsigned char)data[i])))
+        i++;
+    return i;
+}
+
+size_t cno__target_span(const char *data, size_t size) {
+    size_t i = 0;
+    for (; size - i >= 8; i += 8) {
+        uint64_t bad = not_in_target(cno__load8(data + i));
+        if (bad)
+            return i + first_lane(bad);
+    }
+    while (i < size && !not_in_target(LANES((unsigned char)data[i])))
+        i++;
+    return i;
+}
+
+static inline int is_blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+int cno__value_is_valid(const char *value, size_t size) {
+    if (!size)
+        return 1;
+    if (is_blank(value[0]) || is_blank(value[size - 1]))
+        return 0;
+    if (size <= 8)
+        return !not_in_value(cno__load_upto8(value, size));
+    uint64_t bad = not_in_value(cno__load8(value + size - 8));
+    for (size_t i = 0; i < size - 8; i += 8)
+        bad |= not_in_value(cno__load8(value + i));
+    return !bad;
+}
+
+// ---- names -------------------------------------------------------------------------------------
+
+const unsigned char cno__tchar_lower[256] = {
+    ['!'] = '!', ['#'] = '#', ['$'] = '$', ['%'] = '%', ['&'] = '&', ['\''] = '\'', ['*'] = '*',
+    ['+'] = '+', ['-'] = '-', ['.'] = '.', ['^'] = '^', ['_'] = '_', ['`'] = '`',   ['|'] = '|',
+    ['~'] = '~', ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4',   ['5'] = '5',
+    ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b',   ['c'] = 'c',
+    ['d'] = 'd', ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i',   ['j'] = 'j',
+    ['k'] = 'k', ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p',   ['q'] = 'q',
+    ['r'] = 'r', ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w',   ['x'] = 'x',
+    ['y'] = 'y', ['z'] = 'z', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd',   ['E'] = 'e',
+    ['F'] = 'f', ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j', ['K'] = 'k',   ['L'] = 'l',
+    ['M'] = 'm', ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r',   ['S'] = 's',
+    ['T'] = 't', ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y',   ['Z'] = 'z',
+};
+
+// `literal` must have as many characters as the case label above it says.
+#define IS(literal) (!memcmp(name, literal, sizeof(literal) - 1))
+
+static enum CNO_NAME pseudo_id(const char *name, size_t size) {
+    switch (size) {
+    case 5:
+        return IS(":path") ? CNO_NAME_P_PATH : CNO_NAME_P_UNKNOWN;
+    case 7:
+        return IS(":method")   ? CNO_NAME_P_METHOD
+               : IS(":scheme") ? CNO_NAME_P_SCHEME
+               : IS(":status") ? CNO_NAME_P_STATUS
+                               : CNO_NAME_P_UNKNOWN;
+    case 9:
+        return IS(":protocol") ? CNO_NAME_P_PROTOCOL : CNO_NAME_P_UNKNOWN;
+    case 10:
+        return IS(":authority") ? CNO_NAME_P_AUTHORITY : CNO_NAME_P_UNKNOWN;
+    default:
+        return CNO_NAME_P_UNKNOWN;
+    }
+}
+
+enum CNO_NAME cno__name_id(const char *name, size_t size) {
+    if (size && name[0] == ':')
+        return pseudo_id(name, size);
+    switch (size) {
+    case 2:
+        return IS("te") ? CNO_NAME_TE : CNO_NAME_OTHER;
+    case 4:
+        return IS("date") ? CNO_NAME_DATE : IS("host") ? CNO_NAME_HOST : CNO_NAME_OTHER;
+    case 6:
+        return IS("cookie")   ? CNO_NAME_COOKIE
+               : IS("expect") ? CNO_NAME_EXPECT
+               : IS("server") ? CNO_NAME_SERVER
+                              : CNO_NAME_OTHER;
+    case 7:
+        return IS("trailer") ? CNO_NAME_TRAILER : IS("upgrade") ? CNO_NAME_UPGRADE : CNO_NAME_OTHER;
+    case 10:
+        return IS("connection")   ? CNO_NAME_CONNECTION
+               : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE
+                                  : CNO_NAME_OTHER;
+    case 14:
+        return IS("content-length")   ? CNO_NAME_CONTENT_LENGTH
+               : IS("http2-settings") ? CNO_NAME_HTTP2_SETTINGS
+                                      : CNO_NAME_OTHER;
+    case 16:
+        return IS("proxy-connection") ? CNO_NAME_PROXY_CONNECTION : CNO_NAME_OTHER;
+    case 17:
+        return IS("transfer-encoding") ? CNO_NAME_TRANSFER_ENCODING : CNO_NAME_OTHER;
+    default:
+        return CNO_NAME_OTHER;
+    }
+}
+
+int cno__name_is_valid_h2(const char *name, size_t size) {
+    const unsigned char *u = (const unsigned char *)name;
+    size_t i = size && u[0] == ':';
+    if (i == size)
+        return 0;
+    for (; i < size; i++)
+        if (!u[i] || cno__tchar_lower[u[i]] != u[i])
+            return 0;
+    return 1;
+}
+
+int cno__name_is_token(const char *name, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!cno__tchar_lower[(unsigned char)name[i]])
+            return 0;
+    return size != 0;
+}
+
+// ---- values ------------------------------------------------------------------------------------
+
+int cno__parse_uint(const char *data, size_t size, uint64_t *out) {
+    uint64_t number = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] < '0' || data[i] > '9')
+            return -1;
+        uint64_t digit = (uint64_t)(data[i] - '0');
+        if (number > ((uint64_t)INT64_MAX - digit) / 10)
+            return -1;
+        number = number * 10 + digit;
+    }
+    if (!size)
+        return -1;
+    *out = number;
+    return 0;
+}
+
+int cno__equals_icase(const char *data, size_t size, const char *lower) {
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if (c >= 'A' && c <= 'Z')
+            c |= 0x20;
+        // The end of `lower` is a NUL; a NUL in `data` must not match it and go on.
+        if (!lower[i] || c != (unsigned char)lower[i])
+            return 0;
+    }
+    return !lower[size];
+}
+
+int cno__list_next(const char *data, size_t size, size_t *pos, const char **item,
+                   size_t *item_size) {
+    size_t i = *pos;
+    while (i < size && (data[i] == ',' || is_blank(data[i])))
+        i++;
+    size_t start = i;
+    while (i < size && data[i] != ',')
+        i++;
+    *pos = i;
+    if (i == start)
+        return 0;
+    while (is_blank(data[i - 1]))
+        i--;
+    *item = data + start;
+    *item_size = i - start;
+    return 1;
+}

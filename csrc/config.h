@@ -1,0 +1,79 @@
+// Compile-time limits: name, unit, why this number. Nothing else lives here.
+#pragma once
+
+// ---- fields ------------------------------------------------------------------------------------
+
+// Fields per message, pseudo-fields and cookie crumbs counted one by one. Apache and hyper take 100,
+// HAProxy 101. One more is answered 431 and the connection lives.
+#define CNO_MAX_HEADERS 128
+
+// Fields per HTTP/2 block that are still decoded (not stored) to keep HPACK in sync. One more ends
+// the connection: nobody honest sends it (h2o, nginx: 1000).
+#define CNO_MAX_HEADERS_HARD 1000
+
+// Octets: name + value + 32 per field, summed; advertised as SETTINGS_MAX_HEADER_LIST_SIZE and held
+// for an HTTP/1 head as well. Above it: 431.
+#define CNO_MAX_HEADER_LIST_SIZE 65536
+
+// Octets of an HTTP/1 request line or status line. RFC 9110 section 4.1 asks for 8000 at least.
+#define CNO_MAX_H1_LINE 8192
+
+// Octets of an HTTP/1 head, start line and blank line included. Above it: 431.
+#define CNO_MAX_H1_HEAD 65536
+
+// Octets of one HTTP/1 chunk-size line, extensions included.
+#define CNO_MAX_H1_CHUNK_LINE 4096
+
+// Octets of chunk extensions over one whole body (CVE-2023-39326: framing larger than the content).
+#define CNO_MAX_H1_CHUNK_EXTENSIONS 16384
+
+// Octets and fields of an HTTP/1 trailer section.
+#define CNO_MAX_H1_TRAILERS 8192
+#define CNO_MAX_H1_TRAILER_FIELDS 64
+
+// Blank lines tolerated before a request line (RFC 9112 section 2.2 asks for one at least).
+#define CNO_MAX_H1_BLANK_LINES 4
+
+// Octets of a request body that are read and dropped after the answer is complete, so that the
+// connection can be kept. Longer ones close it.
+#define CNO_MAX_H1_DRAIN 262144
+
+// ---- HTTP/2 ------------------------------------------------------------------------------------
+
+// CONTINUATION frames per block (nghttp2: 8), and octets of a whole encoded block.
+#define CNO_MAX_CONTINUATIONS 8
+#define CNO_MAX_HEADER_BLOCK 131072
+
+// Octets of dynamic table we use when encoding, even where the peer offers more.
+#define CNO_MAX_ENCODER_TABLE 4096
+
+// What we advertise unless cno_configure says otherwise (RFC 9113 section 6.5.2).
+#define CNO_DEFAULT_MAX_CONCURRENT_STREAMS 100
+#define CNO_DEFAULT_STREAM_WINDOW 65535
+#define CNO_DEFAULT_CONNECTION_WINDOW 1048576
+
+// Units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM; see budget.h for
+// what spends and what refills each.
+#define CNO_BUDGET_RESETS 200
+#define CNO_BUDGET_OVERHEAD 10000
+
+// Fields per message that a caller may send.
+#define CNO_MAX_HEADERS_OUT 256
+
+// Fields that a batch adds to every answer.
+#define CNO_MAX_DEFAULTS 16
+
+// Octets kept while an HTTP/1 exchange is unfinished (pipelined requests) before cno_consume says
+// WOULD_BLOCK. One read is always taken.
+#define CNO_MAX_PIPELINED 1048576
+
+// ---- memory ------------------------------------------------------------------------------------
+
+// Octets of spare capacity a buffer may keep while it is empty.
+#define CNO_BUFFER_KEEP 1024
+
+// DATA frames that one on_writev gathers.
+#define CNO_MAX_GATHER 16
+
+// Body pieces up to this many octets are copied next to their frame header rather than referenced.
+#define CNO_INLINE_BODY 1024

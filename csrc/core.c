@@ -1,0 +1,414 @@
+// The entry points. The one place where an error becomes GOAWAY or 400, and where calls nest.
+#include "core.h"
+
+#include <string.h>
+
+#include "conn.h"
+
+// ---- life --------------------------------------------------------------------------------------
+
+void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
+    *c = (struct cno_connection_t){
+        .kind = (uint8_t)kind,
+        .budget_resets = CNO_BUDGET_RESETS,
+        .budget_overhead = CNO_BUDGET_OVERHEAD,
+        .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
+        .settings[CNO_LOCAL] =
+            {
+                .header_table_size = 4096,
+                .enable_push = 0,
+                .max_concurrent_streams = CNO_DEFAULT_MAX_CONCURRENT_STREAMS,
+                .initial_window_size = CNO_DEFAULT_STREAM_WINDOW,
+                .max_frame_size = 16384,
+                .max_header_list_size = CNO_MAX_HEADER_LIST_SIZE,
+            },
+    };
+}
+
+void cno_fini(struct cno_connection_t *c) {
+    cno__stream_free_all(c);
+    cno__bytes_free(&c->in);
+    cno__bytes_free(&c->block);
+    cno__bytes_free(&c->out);
+    cno_hpack_fini(&c->decoder);
+    cno_hpack_fini(&c->encoder);
+    c->mode = CNO_MODE_OVER;
+}
+
+// Every public call that may fire events stands between these two.
+static void enter(struct cno_connection_t *c) {
+    c->depth++;
+}
+
+static int leave(struct cno_connection_t *c, int result) {
+    if (result >= 0 && cno__flush(c))
+        result = CNO_ERROR;
+    if (!--c->depth && c->dead)
+        cno__stream_release_dead(c);
+    return result;
+}
+
+static int over(void) {
+    return cno_error_set(CNO_ERRNO_DISCONNECT, "disconnected", "the connection is over");
+}
+
+int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *settings) {
+    if (settings->enable_push > 1 || settings->initial_window_size > CNO__WINDOW_MAX ||
+        settings->max_frame_size < 16384 || settings->max_frame_size > 16777215)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting", "a setting is out of its range");
+    if (c->mode != CNO_MODE_H2) {
+        c->settings[CNO_LOCAL] = *settings;
+        return CNO_OK;
+    }
+    if (c->settings_unacked)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
+                             "the settings before these were not acknowledged yet");
+    enter(c);
+    struct cno_settings_t old = c->pending;
+    c->pending = *settings;
+    return leave(c, cno__h2_write_settings(c, &old));
+}
+
+int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
+    if (c->mode != CNO_MODE_NEW)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "begun", "the connection was begun already");
+    enter(c);
+    if (version == CNO_HTTP2)
+        return leave(c, cno__h2_begin(c));
+    c->mode = CNO_MODE_H1;
+    c->version = CNO_HTTP1;
+    c->read = CNO_H1_START;
+    if (cno__is_server(c) && !(c->options & CNO_NO_PRIOR_KNOWLEDGE))
+        c->flags |= CNO_CONN_SNIFF;
+    return leave(c, CNO_OK);
+}
+
+int cno_version(const struct cno_connection_t *c) {
+    return c->version;
+}
+
+int cno_shutdown(struct cno_connection_t *c, int final) {
+    if (c->mode == CNO_MODE_OVER)
+        return CNO_OK;
+    enter(c);
+    int r = CNO_OK;
+    if (c->mode == CNO_MODE_H2) {
+        uint32_t last = final ? c->last_stream[CNO_REMOTE] : 0x7fffffff;
+        r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
+        c->goaway[CNO_LOCAL] = last;
+        if (!final)
+            return leave(c, r);
+    }
+    c->flags |= CNO_CONN_CLOSING;
+    return leave(c, r ? r : cno__close_if_idle(c));
+}
+
+// ---- errors ------------------------------------------------------------------------------------
+
+int cno__refuse(struct cno_connection_t *c, const struct cno__fault *fault, size_t at) {
+    cno_error_set(CNO_ERRNO_PROTOCOL, fault->reason, "%s", fault->text);
+    cno_error_set_wire(c->mode == CNO_MODE_H2 ? fault->code : fault->status, c->offset + at);
+    return CNO__REFUSED;
+}
+
+int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cno__fault *fault) {
+    cno__refuse(c, fault, 0);
+    return CNO__FIRE(c, on_fault, stream, cno_error()) ? CNO_ERROR : CNO_OK;
+}
+
+// The peer broke the protocol: it is told how, if it can be, and everything ends.
+static int answer_fault(struct cno_connection_t *c) {
+    const struct cno_error_t error = *cno_error();
+    uint32_t code = CNO_RST_PROTOCOL_ERROR;
+    if (c->mode == CNO_MODE_H2) {
+        code = error.wire;
+        cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], code, error.reason);
+    } else if (cno__is_server(c) && error.wire && (!c->current || c->current->writing == CNO_AT_HEAD)) {
+        cno__h1_write_error(c, (int)error.wire, error.text);
+    }
+    c->mode = CNO_MODE_OVER;
+    cno__bytes_free(&c->in);
+    if (cno__flush(c) || CNO__FIRE(c, on_fault, 0, &error) ||
+        cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
+        return CNO_ERROR;
+    cno_error_set(error.code, error.reason, "%s", error.text);  // an event may have set another
+    return cno_error_set_wire(error.wire, error.offset);
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+// Understands as much of the input as is there.
+static int run(struct cno_connection_t *c, struct cno__input *in) {
+    for (;;) {
+        int r = c->mode == CNO_MODE_H2   ? cno__h2_step(c, in)
+                : c->mode == CNO_MODE_H1 ? cno__h1_step(c, in)
+                                         : CNO__MORE;
+        if (r == CNO__MORE)
+            return CNO_OK;
+        if (r)
+            return r;
+    }
+}
+
+// How much of what comes is to be put behind the octets that wait, so that bodies are not copied.
+static size_t refill(const struct cno_connection_t *c, size_t size) {
+    if (c->mode != CNO_MODE_H2)
+        return size;
+    size_t want = cno__h2_want(c, c->in.data, c->in.size);
+    want = want > c->in.size ? want - c->in.size : 1;
+    return want < size ? want : size;
+}
+
+static int feed(struct cno_connection_t *c, const char *data, size_t size) {
+    while (c->in.size) {
+        size_t part = refill(c, size);
+        if (cno__bytes_append(&c->in, data, part))
+            return CNO_ERROR;
+        data += part;
+        size -= part;
+        struct cno__input in = {c->in.data, c->in.size};
+        int r = run(c, &in);
+        cno__bytes_consume(&c->in, c->in.size - in.size);
+        if (r || c->mode == CNO_MODE_OVER)
+            return r;
+        if (!size)
+            break;
+    }
+    if (!c->in.size) {
+        cno__bytes_clear(&c->in);
+        struct cno__input in = {data, size};
+        int r = run(c, &in);
+        if (r || c->mode == CNO_MODE_OVER)
+            return r;
+        data = in.data;
+        size = in.size;
+    }
+    return cno__bytes_append(&c->in, data, size);
+}
+
+int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
+    if (c->flags & CNO_CONN_CONSUMING)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "nested-consume", "cno_consume from an event");
+    if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
+        return over();
+    if (size && c->in.size > CNO_MAX_PIPELINED && c->read == CNO_H1_WAIT)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full", "the exchange before is not over");
+    enter(c);
+    c->flags |= CNO_CONN_CONSUMING;
+    int r = feed(c, data, size);
+    c->flags &= (uint8_t)~CNO_CONN_CONSUMING;
+    if (r == CNO__REFUSED)
+        r = answer_fault(c);
+    if (c->mode == CNO_MODE_OVER)
+        cno__bytes_free(&c->in);
+    return leave(c, r);
+}
+
+size_t cno_pending(const struct cno_connection_t *c) {
+    return c->mode == CNO_MODE_H1 && c->read == CNO_H1_WAIT ? c->in.size : 0;
+}
+
+int cno_eof(struct cno_connection_t *c) {
+    if (c->flags & CNO_CONN_CONSUMING)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "nested-eof", "cno_eof from an event");
+    if (c->flags & CNO_CONN_EOF)
+        return CNO_OK;
+    enter(c);
+    c->flags |= CNO_CONN_EOF;
+    int was_over = c->mode == CNO_MODE_OVER;
+    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c))
+        return leave(c, CNO_ERROR);
+    c->mode = CNO_MODE_OVER;
+    uint32_t cut = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
+    if (cno__stream_close_all(c, CNO_RST_CANCEL, CNO_LOCAL))
+        return leave(c, CNO_ERROR);
+    if (cut)
+        return leave(c, cno_error_set(CNO_ERRNO_PROTOCOL, "cut", "the transport ended with %u streams open",
+                                      (unsigned)cut));
+    return leave(c, !was_over && CNO__FIRE(c, on_close) ? CNO_ERROR : CNO_OK);
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+int cno__flush_with(struct cno_connection_t *c, const struct cno_buffer_t *more, size_t count) {
+    struct cno_buffer_t pieces[2 * CNO_MAX_GATHER + 1];
+    size_t n = 0;
+    if (c->out.size)
+        pieces[n++] = (struct cno_buffer_t){c->out.data, c->out.size};
+    for (size_t i = 0; i < count; i++)
+        pieces[n++] = more[i];
+    int r = CNO__FIRE(c, on_writev, pieces, n);
+    cno__bytes_clear(&c->out);
+    return r ? CNO_ERROR : CNO_OK;
+}
+
+uint32_t cno_next_stream(const struct cno_connection_t *c) {
+    uint32_t last = c->last_stream[CNO_LOCAL];
+    return last ? last + 2 : cno__is_server(c) ? 2 : 1;
+}
+
+static int gone(uint32_t stream) {
+    return cno_error_set(CNO_ERRNO_INVALID_STREAM, "no-stream", "stream %u is not open", (unsigned)stream);
+}
+
+// The stream that a client's request goes out on, new unless an earlier try made it.
+static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
+                                           const struct cno_message_t *msg) {
+    uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
+    if (id != cno_next_stream(c) || id > 0x7fffffff) {
+        gone(id);
+    } else if (c->flags & CNO_CONN_CLOSING) {
+        over();
+    } else if (c->stream_count[CNO_LOCAL] >= limit) {
+        cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
+    } else {
+        struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_OPEN);
+        if (s) {
+            s->method = (uint8_t)cno__method(msg->method);
+            if (c->mode == CNO_MODE_H1)
+                c->current = s;
+        }
+        return s;
+    }
+    return NULL;
+}
+
+static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, int final) {
+    int request = !cno__is_server(c);
+    if ((msg->code == 0) != request)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", request ? "not a request" : "not a response");
+    if (request ? !cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size ||
+                      cno__target_span(msg->path.data, msg->path.size) != msg->path.size
+                : msg->code < 100 || msg->code > 999)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "no such method, target or status");
+    if (!request && msg->code < 200 && (final || msg->code == 101))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer", msg->code);
+    if (msg->headers_len > CNO_MAX_HEADERS_OUT)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields", CNO_MAX_HEADERS_OUT);
+    return CNO_OK;
+}
+
+int cno__check_length(const struct cno__out_meta *meta, size_t size, int final) {
+    if (!meta->has_length || (final ? meta->length == size : meta->length >= size))
+        return CNO_OK;
+    return cno_error_set(CNO_ERRNO_ASSERTION, size > meta->length ? "body-too-long" : "body-too-short",
+                         "content-length is %llu and the body has %zu octets",
+                         (unsigned long long)meta->length, size);
+}
+
+int cno_write_head(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg, int final) {
+    return cno_write_message(c, stream, msg, NULL, 0, final);
+}
+
+int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg,
+                      const char *data, size_t size, int final) {
+    if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
+        return over();
+    if (check_head(c, msg, final) || size > INT32_MAX)
+        return CNO_ERROR;
+    enter(c);
+    struct cno_stream_t *s = cno__stream_find(c, stream);
+    if (!s && cno__is_server(c))
+        return leave(c, gone(stream));
+    if (!s && !(s = request_stream(c, stream, msg)))
+        return leave(c, CNO_ERROR);
+    if (s->writing != CNO_AT_HEAD)
+        return leave(c, s->writing == CNO_AT_BODY
+                            ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice", "the head was written already")
+                            : gone(stream));
+    int h2 = c->mode == CNO_MODE_H2;
+    int r = h2 ? cno__h2_write_head(c, s, msg, size, final) : cno__h1_write_head(c, s, msg, size, final);
+    if (r || !size)
+        return leave(c, r);
+    if (h2)
+        return leave(c, cno__h2_write_data(c, s, data, size, final));
+    return leave(c, cno__h1_write_data(c, s, data, size, final) ? CNO_ERROR : (int)size);
+}
+
+int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno_message_t *msg) {
+    if (c->mode != CNO_MODE_H2)
+        return CNO_OK;
+    if (!cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size || msg->code ||
+        msg->headers_len > CNO_MAX_HEADERS_OUT)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "not a request");
+    struct cno_stream_t *s = cno__stream_find(c, parent);
+    if (!s)
+        return CNO_OK;
+    enter(c);
+    return leave(c, cno__h2_write_push(c, s, msg));
+}
+
+// The stream whose body is being written, or NULL and an error.
+static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id) {
+    struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, id);
+    if (!s || s->writing == CNO_AT_END) {
+        gone(id);
+        return NULL;
+    }
+    if (s->writing == CNO_AT_HEAD) {
+        cno_error_set(CNO_ERRNO_ASSERTION, "no-head", "a body before its head");
+        return NULL;
+    }
+    return s;
+}
+
+int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data, size_t size, int final) {
+    struct cno_stream_t *s = body_stream(c, stream);
+    if (!s)
+        return CNO_ERROR;
+    if (size > INT32_MAX)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-large", "more than 2^31-1 octets in one call");
+    if (s->write_sized && size > s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long", "%llu octets beyond the content-length",
+                             (unsigned long long)(size - s->write_left));
+    if (s->write_sized && final && size < s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short", "%llu octets short of the content-length",
+                             (unsigned long long)(s->write_left - size));
+    enter(c);
+    if (c->mode == CNO_MODE_H2)
+        return leave(c, cno__h2_write_data(c, s, data, size, final));
+    int r = cno__h1_write_data(c, s, data, size, final);
+    return leave(c, r ? r : (int)size);
+}
+
+int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno_tail_t *tail) {
+    struct cno_stream_t *s = body_stream(c, stream);
+    if (!s)
+        return CNO_ERROR;
+    if (s->write_sized && s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short", "%llu octets short of the content-length",
+                             (unsigned long long)s->write_left);
+    if (tail->headers_len > CNO_MAX_HEADERS_OUT)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields", CNO_MAX_HEADERS_OUT);
+    enter(c);
+    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, tail) : cno__h1_write_tail(c, s, tail));
+}
+
+int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_STREAM_CODE code) {
+    if (!stream)
+        return cno_shutdown(c, 1);
+    struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, stream);
+    if (!s)
+        return gone(stream);
+    enter(c);
+    if (c->mode == CNO_MODE_H2)
+        return leave(c, cno__h2_reset(c, s, code));
+    c->flags |= CNO_CONN_CLOSING;
+    return leave(c, cno__stream_close(c, s, code, CNO_LOCAL));
+}
+
+int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
+    if (c->mode != CNO_MODE_H2)
+        return CNO_OK;
+    enter(c);
+    return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
+}
+
+int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
+    struct cno_stream_t *s = c->mode == CNO_MODE_H2 ? cno__stream_find(c, stream) : NULL;
+    if (!s)
+        return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
+    enter(c);
+    s->held -= size < s->held ? size : s->held;
+    return leave(c, cno__h2_open_window(c, s));
+}

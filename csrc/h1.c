@@ -1,0 +1,486 @@
+// HTTP/1.x on a connection (RFC 9112), both roles: reading messages and framing those we write.
+// Knows nothing of HTTP/2 but its preface.
+#include <stdio.h>
+#include <string.h>
+
+#include "conn.h"
+
+#define FAULT(name, status, reason, text) \
+    static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
+
+FAULT(BLANK_LINES, 400, "blank-lines", "too many empty lines before a request (RFC 9112 2.2)");
+FAULT(CHUNK_LINE_TOO_LONG, 400, "chunk-line-too-long", "chunk-size line above the limit (RFC 9112 7.1.1)");
+FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions", "chunk extensions above the limit (RFC 9112 7.1.1)");
+FAULT(BAD_CHUNK_END, 400, "bad-chunk-end", "chunk data is not followed by CRLF (RFC 9112 7.1)");
+FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large", "trailer section above the limit (RFC 9112 7.1.2)");
+FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
+
+// ---- reading -----------------------------------------------------------------------------------
+
+// The message is complete: tail, and the end of the exchange if we have said all as well.
+static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+    c->read = cno__is_server(c) ? CNO_H1_WAIT : CNO_H1_START;
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
+    s->reading = CNO_AT_END;
+    if (CNO__FIRE(c, on_message_tail, s->id, tail))
+        return CNO_ERROR;
+    return cno__stream_half_close(c, s, CNO_REMOTE);
+}
+
+// Decides how long the body is (RFC 9112 section 6.3) and sets what is to be read next.
+static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno__meta *meta,
+                      int status) {
+    c->body_left = 0;
+    c->chunk_extensions = 0;
+    s->reading = CNO_AT_BODY;
+    if (status && !cno__response_has_body(status, s->method))
+        return 0;
+    if (meta->chunked) {
+        s->chunked = 1;
+        c->read = CNO_H1_CHUNK_LINE;
+    } else if (meta->has_length) {
+        c->body_left = meta->length;
+        c->read = CNO_H1_LENGTH;
+        return meta->length != 0;
+    } else if (status) {
+        c->read = CNO_H1_UNTIL_EOF;
+        c->flags |= CNO_CONN_CLOSING;
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+static int take_request(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
+                        const struct cno__meta *meta) {
+    s->method = meta->method;
+    c->flags &= (uint8_t)~(CNO_CONN_EXPECT | CNO_CONN_REQUEST_1_0 | CNO_CONN_KEEP_ALIVE);
+    int has_body = begin_body(c, s, meta, 0);
+    if (meta->close)
+        c->flags |= CNO_CONN_CLOSING;
+    if (msg->flags & CNO_MESSAGE_HTTP1_0)
+        c->flags |= CNO_CONN_REQUEST_1_0 | (meta->keep_alive ? CNO_CONN_KEEP_ALIVE : 0);
+    if (has_body && meta->expect) {
+        c->flags |= CNO_CONN_EXPECT;
+        msg->flags |= CNO_MESSAGE_EXPECT;
+    }
+    msg->flags |= (has_body ? 0 : CNO_MESSAGE_FINAL) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
+    if (CNO__FIRE(c, on_message_head, s->id, msg))
+        return CNO_ERROR;
+    return has_body ? CNO_OK : finish_reading(c, s, NULL);
+}
+
+static int take_response(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
+                         const struct cno__meta *meta) {
+    if (msg->code < 200) {
+        c->read = CNO_H1_START;
+        return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
+    }
+    int has_body = begin_body(c, s, meta, msg->code);
+    if (meta->close)
+        c->flags |= CNO_CONN_CLOSING;
+    msg->flags |= has_body ? 0 : CNO_MESSAGE_FINAL;
+    if (CNO__FIRE(c, on_message_head, s->id, msg))
+        return CNO_ERROR;
+    return has_body ? CNO_OK : finish_reading(c, s, NULL);
+}
+
+static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+    const struct cno__fault *fault = NULL;
+    int server = cno__is_server(c);
+    size_t size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
+    if (fault)
+        return cno__refuse(c, fault, c->head_scanned);
+    if (!size)
+        return CNO__MORE;
+    struct cno_header_t list[CNO_MAX_HEADERS + 2];
+    struct cno__h1_head head = {0};
+    struct cno__meta meta = {0};
+    struct cno_message_t msg = {0};
+    size_t at = 0;
+    cno__bytes_clear(&c->block);
+    if (cno__bytes_reserve(&c->block, size))
+        return CNO_ERROR;
+    fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
+                               c->block.data, &at);
+    if (fault)
+        return cno__refuse(c, fault, at);
+    fault = server ? cno__request_h1(&head, list, &msg, &meta) : cno__response_h1(&head, list, &msg, &meta);
+    if (fault)
+        return cno__refuse(c, fault, 0);
+    cno__take(c, in, size);
+    return server ? take_request(c, c->current, &msg, &meta) : take_response(c, c->current, &msg, &meta);
+}
+
+static int read_start(struct cno_connection_t *c, struct cno__input *in) {
+    if (!in->size)
+        return CNO__MORE;
+    if (c->flags & CNO_CONN_SNIFF) {
+        size_t size = in->size < sizeof(cno__preface) ? in->size : sizeof(cno__preface);
+        if (!memcmp(in->data, cno__preface, size)) {
+            if (size < sizeof(cno__preface))
+                return CNO__MORE;
+            return cno__h2_begin(c);
+        }
+        c->flags &= (uint8_t)~CNO_CONN_SNIFF;
+    }
+    while (in->data[0] == '\r' && cno__is_server(c)) {
+        if (in->size == 1)
+            return CNO__MORE;
+        if (in->data[1] != '\n')
+            break;
+        if (c->blank++ == CNO_MAX_H1_BLANK_LINES)
+            return cno__refuse(c, &BLANK_LINES, 0);
+        cno__take(c, in, 2);
+        if (!in->size)
+            return CNO__MORE;
+    }
+    c->blank = 0;
+    c->head_scanned = 0;
+    c->drained = 0;
+    c->read = CNO_H1_HEAD;
+    if (!cno__is_server(c))
+        return c->current ? CNO_OK : cno__refuse(c, &UNSOLICITED, 0);
+    uint32_t last = c->last_stream[CNO_REMOTE];
+    c->current = cno__stream_new(c, last ? last + 2 : 1, CNO_REMOTE, CNO_STREAM_OPEN);
+    return c->current ? CNO_OK : CNO_ERROR;
+}
+
+// Gives a piece of body to the application, or counts it when the answer is complete already.
+static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t size) {
+    struct cno_stream_t *s = c->current;
+    const char *data = in->data;
+    cno__take(c, in, size);
+    c->flags &= (uint8_t)~CNO_CONN_EXPECT;
+    if (s && s->writing == CNO_AT_END && cno__is_server(c) && (c->drained += size) > CNO_MAX_H1_DRAIN) {
+        c->flags |= CNO_CONN_CLOSING;
+        return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
+    }
+    if (!s || !size)
+        return CNO_OK;
+    s->held += (uint32_t)size;
+    return CNO__FIRE(c, on_message_data, s->id, data, size) ? CNO_ERROR : CNO_OK;
+}
+
+static int read_sized(struct cno_connection_t *c, struct cno__input *in) {
+    if (!in->size)
+        return CNO__MORE;
+    size_t size = in->size < c->body_left ? in->size : (size_t)c->body_left;
+    int in_chunk = c->read == CNO_H1_CHUNK;
+    c->body_left -= size;
+    if (take_body(c, in, size))
+        return CNO_ERROR;
+    if (c->body_left || c->mode != CNO_MODE_H1)
+        return CNO_OK;
+    if (in_chunk) {
+        c->read = CNO_H1_CHUNK_END;
+        return CNO_OK;
+    }
+    return c->current ? finish_reading(c, c->current, NULL) : CNO_OK;
+}
+
+static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
+    size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
+    const char *lf = seen ? memchr(in->data, '\n', seen) : NULL;
+    if (!lf)
+        return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
+    size_t size = (size_t)(lf - in->data);
+    if (!size || lf[-1] != '\r')
+        return cno__refuse(c, &cno__h1_bare_lf, size);
+    const struct cno__fault *fault = cno__h1_parse_chunk(in->data, size - 1, &c->body_left, &extensions);
+    if (fault)
+        return cno__refuse(c, fault, 0);
+    c->chunk_extensions += (uint32_t)extensions;
+    if (c->chunk_extensions > CNO_MAX_H1_CHUNK_EXTENSIONS)
+        return cno__refuse(c, &CHUNK_EXTENSIONS, 0);
+    cno__take(c, in, size + 1);
+    c->head_scanned = 0;
+    c->read = c->body_left ? CNO_H1_CHUNK : CNO_H1_TRAILERS;
+    return CNO_OK;
+}
+
+static int read_chunk_end(struct cno_connection_t *c, struct cno__input *in) {
+    if (in->size && in->data[0] != '\r')
+        return cno__refuse(c, &BAD_CHUNK_END, 0);
+    if (in->size < 2)
+        return CNO__MORE;
+    if (in->data[1] != '\n')
+        return cno__refuse(c, &BAD_CHUNK_END, 1);
+    cno__take(c, in, 2);
+    c->read = CNO_H1_CHUNK_LINE;
+    return CNO_OK;
+}
+
+static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
+    if (!in->size || (in->data[0] == '\r' && in->size == 1))
+        return CNO__MORE;
+    struct cno_header_t list[CNO_MAX_H1_TRAILER_FIELDS];
+    struct cno_tail_t tail = {list, 0};
+    const struct cno__fault *fault = NULL;
+    size_t size = 2, at = 0;
+    if (in->data[0] != '\r' || in->data[1] != '\n') {
+        size = cno__h1_find_head(in->data, in->size, &c->head_scanned, 0, &fault);
+        if (fault)
+            return cno__refuse(c, fault, c->head_scanned);
+        if ((size ? size : in->size) > CNO_MAX_H1_TRAILERS)
+            return cno__refuse(c, &TRAILERS_TOO_LARGE, CNO_MAX_H1_TRAILERS);
+        if (!size)
+            return CNO__MORE;
+        cno__bytes_clear(&c->block);
+        if (cno__bytes_reserve(&c->block, size))
+            return CNO_ERROR;
+        fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS, &tail.headers_len,
+                                     c->block.data, &at);
+        if (fault || (fault = cno__trailers(list, &tail.headers_len)))
+            return cno__refuse(c, fault, at);
+    }
+    cno__take(c, in, size);
+    return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+}
+
+int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
+    switch ((enum CNO_H1_READ)c->read) {
+        case CNO_H1_START:
+            return read_start(c, in);
+        case CNO_H1_HEAD:
+            return read_head(c, in);
+        case CNO_H1_LENGTH:
+        case CNO_H1_CHUNK:
+            return read_sized(c, in);
+        case CNO_H1_CHUNK_LINE:
+            return read_chunk_line(c, in);
+        case CNO_H1_CHUNK_END:
+            return read_chunk_end(c, in);
+        case CNO_H1_TRAILERS:
+            return read_trailers(c, in);
+        case CNO_H1_UNTIL_EOF:
+            return in->size ? take_body(c, in, in->size) : CNO__MORE;
+        case CNO_H1_WAIT:
+            if (c->current)
+                return CNO__MORE;
+            c->read = CNO_H1_START;
+            return CNO_OK;
+    }
+    return CNO__MORE;
+}
+
+int cno__h1_eof(struct cno_connection_t *c) {
+    if (c->read == CNO_H1_UNTIL_EOF && c->current)
+        return finish_reading(c, c->current, NULL);
+    return CNO_OK;
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+static char *put(char *at, const char *data, size_t size) {
+    memcpy(at, data, size);
+    return at + size;
+}
+
+#define PUT_LITERAL(at, literal) put(at, literal, sizeof(literal) - 1)
+
+// All is said: the octets leave, then the exchange ends, and with it perhaps the connection.
+static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
+    if (cno__flush(c))
+        return CNO_ERROR;
+    s->writing = CNO_AT_END;
+    // A request that goes on behind the last answer of a connection is not waited for.
+    if (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING))
+        return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
+    return cno__stream_half_close(c, s, CNO_LOCAL);
+}
+
+// What the engine adds to the caller's fields.
+struct framing_fields {
+    int has_length, chunked, close, keep_alive;
+    size_t length;
+};
+
+static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s, int code,
+                                            size_t size, int final, const struct cno__out_meta *meta) {
+    struct framing_fields add = {0};
+    if (code < 200)
+        return add;
+    s->write_sized = 0;
+    if (!cno__response_has_body(code, s->method)) {
+        s->framing = CNO_FRAMING_NONE;
+    } else if (meta->has_length || final) {
+        s->framing = CNO_FRAMING_LENGTH;
+        s->write_sized = 1;
+        s->write_left = meta->has_length ? meta->length : size;
+        add.has_length = !meta->has_length;
+        add.length = size;
+    } else if (c->flags & CNO_CONN_REQUEST_1_0) {
+        s->framing = CNO_FRAMING_CLOSE;
+        c->flags |= CNO_CONN_CLOSING;
+    } else {
+        s->framing = CNO_FRAMING_CHUNKED;
+        add.chunked = 1;
+    }
+    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1).
+    if (meta->close || (c->flags & CNO_CONN_EXPECT))
+        c->flags |= CNO_CONN_CLOSING;
+    add.close = (c->flags & CNO_CONN_CLOSING) != 0;
+    add.keep_alive = !add.close && (c->flags & CNO_CONN_KEEP_ALIVE);
+    return add;
+}
+
+// A request says how long it is only where its method makes one expect a body (RFC 9110 section 8.6).
+static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
+                                           const struct cno_message_t *msg, size_t size, int final,
+                                           const struct cno__out_meta *meta) {
+    struct framing_fields add = {.close = meta->close};
+    const char *m = msg->method.data;
+    size_t n = msg->method.size;
+    s->write_sized = meta->has_length || final;
+    s->write_left = meta->has_length ? meta->length : size;
+    s->framing = s->write_sized ? CNO_FRAMING_LENGTH : CNO_FRAMING_CHUNKED;
+    add.chunked = !s->write_sized;
+    add.has_length = final && !meta->has_length &&
+                     (size || (n == 4 && !memcmp(m, "POST", 4)) || (n == 3 && !memcmp(m, "PUT", 3)) ||
+                      (n == 5 && !memcmp(m, "PATCH", 5)));
+    add.length = size;
+    if (meta->close)
+        c->flags |= CNO_CONN_CLOSING;
+    return add;
+}
+
+static char *put_start_line(char *at, const struct cno_message_t *msg) {
+    if (!msg->code) {
+        at = put(at, msg->method.data, msg->method.size);
+        *at++ = ' ';
+        at = put(at, msg->path.data, msg->path.size);
+        return PUT_LITERAL(at, " HTTP/1.1\r\n");
+    }
+    struct cno_buffer_t reason = msg->method.size ? msg->method : cno__reason_phrase(msg->code);
+    at = PUT_LITERAL(at, "HTTP/1.1 ");
+    *at++ = (char)('0' + msg->code / 100);
+    *at++ = (char)('0' + msg->code / 10 % 10);
+    *at++ = (char)('0' + msg->code % 10);
+    *at++ = ' ';
+    at = put(at, reason.data, reason.size);
+    return PUT_LITERAL(at, "\r\n");
+}
+
+static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
+                        int no_length) {
+    for (size_t i = 0; i < count; i++) {
+        if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) || (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+            continue;
+        if (ids[i] == CNO_NAME_P_AUTHORITY)
+            at = PUT_LITERAL(at, "host");
+        else if (list[i].name.data[0] == ':')
+            continue;
+        else
+            at = put(at, list[i].name.data, list[i].name.size);
+        at = PUT_LITERAL(at, ": ");
+        at = put(at, list[i].value.data, list[i].value.size);
+        at = PUT_LITERAL(at, "\r\n");
+    }
+    return at;
+}
+
+static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg, const uint8_t *ids,
+                        struct framing_fields add) {
+    size_t size = msg->method.size + msg->path.size + 160;
+    for (size_t i = 0; i < msg->headers_len; i++)
+        size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
+    if (cno__bytes_reserve(&c->out, size))
+        return CNO_ERROR;
+    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg);
+    int no_length = msg->code == 204 || (msg->code && msg->code < 200);
+    at = put_fields(at, msg->headers, msg->headers_len, ids, no_length);
+    if (add.has_length)
+        at += sprintf(at, "content-length: %zu\r\n", add.length);
+    if (add.chunked)
+        at = PUT_LITERAL(at, "transfer-encoding: chunked\r\n");
+    if (add.close)
+        at = PUT_LITERAL(at, "connection: close\r\n");
+    if (add.keep_alive)
+        at = PUT_LITERAL(at, "connection: keep-alive\r\n");
+    at = PUT_LITERAL(at, "\r\n");
+    c->out.size += (size_t)(at - start);
+    return CNO_OK;
+}
+
+int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_message_t *msg,
+                       size_t size, int final) {
+    uint8_t ids[CNO_MAX_HEADERS_OUT];
+    struct cno__out_meta meta = {0};
+    size_t at = 0;
+    const char *wrong = cno__check_out(msg->headers, msg->headers_len, 0, ids, &meta, &at);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    if (!cno__value_is_valid(msg->method.data, msg->method.size))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "octets no start line can hold");
+    if (msg->code && msg->code < 200 && (c->flags & CNO_CONN_REQUEST_1_0))
+        return CNO_OK;
+    if ((!msg->code || cno__response_has_body(msg->code, s->method)) && cno__check_length(&meta, size, final))
+        return CNO_ERROR;
+    struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)
+                                          : frame_request(c, s, msg, size, final, &meta);
+    if (write_fields(c, msg, ids, add))
+        return CNO_ERROR;
+    if (msg->code && msg->code < 200) {
+        if (msg->code == 100)
+            c->flags &= (uint8_t)~CNO_CONN_EXPECT;
+        return CNO_OK;
+    }
+    s->writing = CNO_AT_BODY;
+    return final && !size ? finish_writing(c, s) : CNO_OK;
+}
+
+int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
+                       int final) {
+    struct cno_buffer_t pieces[2] = {{data, size}, {"\r\n", 2}};
+    size_t count = size ? 1 : 0;
+    if (s->framing == CNO_FRAMING_NONE)
+        return final ? finish_writing(c, s) : CNO_OK;
+    if (s->framing == CNO_FRAMING_CHUNKED && size) {
+        char line[24];
+        int length = snprintf(line, sizeof(line), "%zx\r\n", size);
+        if (cno__bytes_append(&c->out, line, (size_t)length))
+            return CNO_ERROR;
+        count = 2;
+    }
+    if (s->framing == CNO_FRAMING_CHUNKED && final) {
+        pieces[size ? 1 : 0] = size ? (struct cno_buffer_t){"\r\n0\r\n\r\n", 7}
+                                    : (struct cno_buffer_t){"0\r\n\r\n", 5};
+        count = size ? 2 : 1;
+    }
+    if (s->write_sized)
+        s->write_left -= size;
+    if (count && cno__flush_with(c, pieces, count))
+        return CNO_ERROR;
+    return final ? finish_writing(c, s) : CNO_OK;
+}
+
+int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+    if (s->framing != CNO_FRAMING_CHUNKED)
+        return cno__h1_write_data(c, s, NULL, 0, 1);
+    uint8_t ids[CNO_MAX_HEADERS_OUT];
+    struct cno__out_meta meta = {0};
+    size_t at = 0, size = 8;
+    const char *wrong = cno__check_out(tail->headers, tail->headers_len, 0, ids, &meta, &at);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "trailer %zu: %s", at, wrong);
+    for (size_t i = 0; i < tail->headers_len; i++)
+        size += tail->headers[i].name.size + tail->headers[i].value.size + 4;
+    if (cno__bytes_reserve(&c->out, size))
+        return CNO_ERROR;
+    char *start = c->out.data + c->out.size, *end = PUT_LITERAL(start, "0\r\n");
+    end = put_fields(end, tail->headers, tail->headers_len, ids, 1);
+    end = PUT_LITERAL(end, "\r\n");
+    c->out.size += (size_t)(end - start);
+    return finish_writing(c, s);
+}
+
+int cno__h1_write_error(struct cno_connection_t *c, int status, const char *text) {
+    char answer[512];
+    int size = snprintf(answer, sizeof(answer),
+                        "HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: text/plain\r\n"
+                        "content-length: %zu\r\n\r\n%s\n",
+                        status, cno__reason_phrase(status).data, strlen(text) + 1, text);
+    return cno__bytes_append(&c->out, answer, (size_t)size);
+}

@@ -1,0 +1,201 @@
+// HTTP/1 syntax. Knows RFC 9112's grammar; what the fields mean is message.c's.
+#include "h1_parse.h"
+
+#include <string.h>
+
+#include "chars.h"
+#include "config.h"
+
+#define FAULT(name, status, reason, text) \
+    static const struct cno__fault name = {status, 0, reason, text}
+
+FAULT(BAD_START, 400, "bad-start-line", "a request does not begin like this (RFC 9112 3)");
+FAULT(BAD_METHOD, 400, "bad-method", "method is not a token followed by one space (RFC 9112 3.1)");
+FAULT(BAD_TARGET, 400, "bad-target", "octet that a request target cannot hold (RFC 9112 3.2)");
+FAULT(LINE_TOO_LONG, 414, "line-too-long", "request line above the limit (RFC 9110 4.1)");
+FAULT(BAD_VERSION, 400, "bad-version", "the line does not end with HTTP/1.x (RFC 9112 2.3)");
+FAULT(NEW_VERSION, 505, "unsupported-version", "a major version that this is not (RFC 9110 15.6.6)");
+FAULT(BAD_STATUS, 400, "bad-status", "status line without a three-digit status (RFC 9112 4)");
+FAULT(BAD_NAME, 400, "bad-field-name", "field name is not a token before its colon (RFC 9112 5.1)");
+FAULT(OBS_FOLD, 400, "obs-fold", "field line that begins with white space (RFC 9112 5.2)");
+FAULT(BAD_VALUE, 400, "bad-field-value", "control octet in a field value (RFC 9110 5.5)");
+FAULT(BARE_CR, 400, "bare-cr", "CR without LF (RFC 9112 2.2)");
+FAULT(BAD_CHUNK, 400, "bad-chunk-size", "chunk size is not 1 to 16 hexadecimal digits (RFC 9112 7.1)");
+FAULT(BAD_EXTENSION, 400, "bad-chunk-extension", "malformed chunk extension (RFC 9112 7.1.1)");
+
+const struct cno__fault cno__h1_bare_lf = {400, 0, "bare-lf", "LF without CR (RFC 9112 2.2)"};
+const struct cno__fault cno__h1_too_many_fields = {431, 0, "too-many-fields",
+                                                   "more fields than the limit (RFC 6585 5)"};
+const struct cno__fault cno__h1_head_too_large = {431, 0, "head-too-large",
+                                                  "message head above the limit (RFC 6585 5)"};
+
+size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int is_request,
+                         const struct cno__fault **fault) {
+    size_t at = *scanned;
+    if (!at && size && !cno__tchar_lower[(unsigned char)data[0]]) {
+        *fault = &BAD_START;
+        return 0;
+    }
+    while (at < size) {
+        const char *lf = memchr(data + at, '\n', size - at);
+        size_t line_end = lf ? (size_t)(lf - data) : size;
+        if (is_request && line_end > CNO_MAX_H1_LINE && !memchr(data, '\n', CNO_MAX_H1_LINE)) {
+            *scanned = CNO_MAX_H1_LINE;
+            *fault = &LINE_TOO_LONG;
+            return 0;
+        }
+        if (line_end >= CNO_MAX_H1_HEAD) {
+            *scanned = CNO_MAX_H1_HEAD;
+            *fault = &cno__h1_head_too_large;
+            return 0;
+        }
+        if (!lf)
+            break;
+        if (line_end == 0 || lf[-1] != '\r') {
+            *scanned = (uint32_t)line_end;
+            *fault = &cno__h1_bare_lf;
+            return 0;
+        }
+        if (line_end >= 3 && lf[-2] == '\n')
+            return line_end + 1;
+        at = line_end + 1;
+    }
+    *scanned = (uint32_t)size;
+    return 0;
+}
+
+// "HTTP/" DIGIT "." DIGIT. Any 1.x is served as 1.1 (RFC 9110 section 2.5), except 1.0.
+static const struct cno__fault *parse_version(const char *data, size_t size, int *minor) {
+    if (size != 8 || memcmp(data, "HTTP/", 5) || data[6] != '.' || data[5] < '0' || data[5] > '9' ||
+        data[7] < '0' || data[7] > '9')
+        return &BAD_VERSION;
+    if (data[5] != '1')
+        return data[5] == '0' ? &BAD_VERSION : &NEW_VERSION;
+    *minor = data[7] - '0';
+    return NULL;
+}
+
+static const struct cno__fault *parse_request_line(const char *line, size_t size,
+                                                   struct cno__h1_head *head, size_t *at) {
+    size_t i = 0;
+    while (i < size && cno__tchar_lower[(unsigned char)line[i]])
+        i++;
+    *at = i;
+    if (!i || i == size || line[i] != ' ')
+        return &BAD_METHOD;
+    head->method = (struct cno_buffer_t){line, i++};
+    size_t span = cno__target_span(line + i, size - i);
+    *at = i + span;
+    if (!span || *at == size || line[*at] != ' ')
+        return &BAD_TARGET;
+    head->target = (struct cno_buffer_t){line + i, span};
+    *at += 1;
+    return parse_version(line + *at, size - *at, &head->minor);
+}
+
+static const struct cno__fault *parse_status_line(const char *line, size_t size,
+                                                  struct cno__h1_head *head, size_t *at) {
+    *at = 0;
+    const struct cno__fault *fault = parse_version(line, size < 8 ? size : 8, &head->minor);
+    if (fault)
+        return fault;
+    *at = 9;
+    if (size < 12 || line[8] != ' ' || line[9] < '1' || line[9] > '9' || line[10] < '0' ||
+        line[10] > '9' || line[11] < '0' || line[11] > '9' || (size > 12 && line[12] != ' '))
+        return &BAD_STATUS;
+    head->status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
+    if (size > 13)
+        head->reason = (struct cno_buffer_t){line + 13, size - 13};
+    *at = 13;
+    return size > 13 && cno__value_span(line + 13, size - 13) != size - 13 ? &BAD_STATUS : NULL;
+}
+
+// One field line, from its first octet to its LF. Returns how many octets it is long, or 0 and a fault.
+static size_t parse_field(const char *line, size_t size, struct cno_header_t *field, char *name,
+                          const struct cno__fault **fault, size_t *at) {
+    size_t i = 0;
+    for (unsigned char c; i < size && (c = cno__tchar_lower[(unsigned char)line[i]]); i++)
+        name[i] = (char)c;
+    if (i == 0 || i == size || line[i] != ':') {
+        *at = i;
+        *fault = i == 0 && size && (line[0] == ' ' || line[0] == '\t') ? &OBS_FOLD : &BAD_NAME;
+        return 0;
+    }
+    field->name = (struct cno_buffer_t){name, i};
+    field->id = (uint8_t)cno__name_id(name, i);
+    field->flags = 0;
+    for (i++; i < size && (line[i] == ' ' || line[i] == '\t');)
+        i++;
+    size_t end = i + cno__value_span(line + i, size - i);
+    if (end + 1 >= size || line[end] != '\r' || line[end + 1] != '\n') {
+        *at = end;
+        *fault = end < size && line[end] == '\r' ? &BARE_CR : &BAD_VALUE;
+        return 0;
+    }
+    size_t last = end;
+    while (last > i && (line[last - 1] == ' ' || line[last - 1] == '\t'))
+        last--;
+    field->value = (struct cno_buffer_t){line + i, last - i};
+    return end + 2;
+}
+
+const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size, struct cno_header_t *list,
+                                              size_t capacity, size_t *count, char *names, size_t *at) {
+    const struct cno__fault *fault = NULL;
+    size_t i = 0;
+    *count = 0;
+    while (size - i != 2 || data[i] != '\r') {
+        if (*count == capacity) {
+            *at = i;
+            return &cno__h1_too_many_fields;
+        }
+        size_t length = parse_field(data + i, size - i, &list[*count], names, &fault, at);
+        if (fault) {
+            *at += i;
+            return fault;
+        }
+        names += list[(*count)++].name.size;
+        i += length;
+    }
+    return NULL;
+}
+
+const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int is_request,
+                                            struct cno__h1_head *head, struct cno_header_t *list,
+                                            size_t capacity, char *names, size_t *at) {
+    size_t line = (size_t)((const char *)memchr(data, '\n', size) - data) - 1;
+    const struct cno__fault *fault = is_request ? parse_request_line(data, line, head, at)
+                                                : parse_status_line(data, line, head, at);
+    if (fault)
+        return fault;
+    fault = cno__h1_parse_fields(data + line + 2, size - line - 2, list, capacity, &head->count, names, at);
+    *at += line + 2;
+    return fault;
+}
+
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+const struct cno__fault *cno__h1_parse_chunk(const char *line, size_t size, uint64_t *chunk,
+                                             size_t *extensions) {
+    size_t i = 0;
+    int digit;
+    *chunk = 0;
+    for (; i < size && (digit = hex(line[i])) >= 0; i++) {
+        if (i == 16)
+            return &BAD_CHUNK;
+        *chunk = *chunk << 4 | (unsigned)digit;
+    }
+    if (i == 0 || *chunk > INT64_MAX)
+        return &BAD_CHUNK;
+    *extensions = size - i;
+    if (i < size && line[i] != ';')
+        return line[i] == ' ' || line[i] == '\t' || !cno__tchar_lower[(unsigned char)line[i]]
+                   ? &BAD_EXTENSION
+                   : &BAD_CHUNK;
+    return cno__value_span(line + i, size - i) == size - i ? NULL : &BAD_EXTENSION;
+}

@@ -1,0 +1,309 @@
+// HTTP/2 on a connection: every frame that we write (RFC 9113). Knows nothing of HTTP/1.
+#include <string.h>
+
+#include "conn.h"
+
+const char cno__preface[24] = {'P', 'R', 'I', ' ', '*', ' ', 'H',  'T',  'T',  'P',  '/',  '2',
+                               '.', '0', '\r', '\n', '\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n'};
+
+int cno__h2_write_frame(struct cno_connection_t *c, uint8_t type, uint8_t flags, uint32_t stream,
+                        const void *payload, size_t size) {
+    if (cno__bytes_reserve(&c->out, CNO_FRAME_HEADER_SIZE + size))
+        return CNO_ERROR;
+    cno__frame_encode(c->out.data + c->out.size, (uint32_t)size, type, flags, stream);
+    c->out.size += CNO_FRAME_HEADER_SIZE;
+    if (size)
+        memcpy(c->out.data + c->out.size, payload, size);
+    c->out.size += size;
+    return CNO_OK;
+}
+
+static int write_number(struct cno_connection_t *c, uint8_t type, uint32_t stream, uint32_t number) {
+    unsigned char payload[4];
+    cno__write4(payload, number);
+    return cno__h2_write_frame(c, type, 0, stream, payload, sizeof(payload));
+}
+
+int cno__h2_write_settings(struct cno_connection_t *c, const struct cno_settings_t *old) {
+    const uint32_t was[6] = {old->header_table_size,   old->enable_push,    old->max_concurrent_streams,
+                             old->initial_window_size, old->max_frame_size, old->max_header_list_size};
+    const struct cno_settings_t *new = &c->pending;
+    const uint32_t is[6] = {new->header_table_size,   new->enable_push,    new->max_concurrent_streams,
+                            new->initial_window_size, new->max_frame_size, new->max_header_list_size};
+    unsigned char payload[36], *at = payload;
+    for (unsigned i = 0; i < 6; i++) {
+        if (is[i] == was[i] || (i == 1 && cno__is_server(c)))
+            continue;
+        at[0] = 0;
+        at[1] = (unsigned char)(i + 1);
+        cno__write4(at + 2, is[i]);
+        at += 6;
+    }
+    c->settings_unacked++;
+    return cno__h2_write_frame(c, CNO_FRAME_SETTINGS, 0, 0, payload, (size_t)(at - payload));
+}
+
+int cno__h2_begin(struct cno_connection_t *c) {
+    static const struct cno_settings_t defaults = {4096, 1, UINT32_MAX, 65535, 16384, UINT32_MAX};
+    c->mode = CNO_MODE_H2;
+    c->version = CNO_HTTP2;
+    c->flags &= (uint8_t)~CNO_CONN_SNIFF;
+    c->read = cno__is_server(c) ? CNO_H2_PREFACE : CNO_H2_FRAME;
+    c->pending = c->settings[CNO_LOCAL];
+    c->settings[CNO_LOCAL] = defaults;
+    // What may be refused for free is enforced before the peer has acknowledged it.
+    c->settings[CNO_LOCAL].max_concurrent_streams = c->pending.max_concurrent_streams;
+    c->settings[CNO_LOCAL].max_header_list_size = c->pending.max_header_list_size;
+    c->settings[CNO_LOCAL].enable_push = c->pending.enable_push;
+    c->settings[CNO_REMOTE] = defaults;
+    c->window_recv = c->window_send = 65535;
+    cno_hpack_init(&c->decoder, 4096);
+    cno_hpack_init(&c->encoder, 4096);
+    if (!cno__is_server(c) && cno__bytes_append(&c->out, cno__preface, sizeof(cno__preface)))
+        return CNO_ERROR;
+    if (cno__h2_write_settings(c, &defaults))
+        return CNO_ERROR;
+    return cno__h2_open_window(c, NULL);
+}
+
+int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t code, const char *text) {
+    unsigned char payload[8 + 64];
+    size_t size = strlen(text);
+    size = size < 64 ? size : 64;
+    cno__write4(payload, last);
+    cno__write4(payload + 4, code);
+    memcpy(payload + 8, text, size);
+    return cno__h2_write_frame(c, CNO_FRAME_GOAWAY, 0, 0, payload, 8 + size);
+}
+
+int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t code) {
+    if (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c))
+        return CNO_ERROR;
+    return cno__stream_close(c, s, code, CNO_LOCAL);
+}
+
+int cno__h2_open_window(struct cno_connection_t *c, struct cno_stream_t *s) {
+    uint32_t due = cno__window_due(c->window_recv, c->window_target, 0);
+    if (due) {
+        c->window_recv += due;
+        if (write_number(c, CNO_FRAME_WINDOW_UPDATE, 0, due))
+            return CNO_ERROR;
+    }
+    if (!s || s->reading == CNO_AT_END)
+        return CNO_OK;
+    due = cno__window_due(s->window_recv, c->settings[CNO_LOCAL].initial_window_size, s->held);
+    if (!due)
+        return CNO_OK;
+    s->window_recv += due;
+    return write_number(c, CNO_FRAME_WINDOW_UPDATE, s->id, due);
+}
+
+// ---- header blocks -----------------------------------------------------------------------------
+
+// The pseudo-fields of a message and those of the caller's fields that HTTP/2 sends, in order.
+struct block {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT + 4];
+    size_t count;
+    struct cno__out_meta meta;
+    char status[3];
+};
+
+static void block_add(struct block *block, const char *name, size_t size, struct cno_buffer_t value) {
+    block->list[block->count++] = (struct cno_header_t){{name, size}, value, 0, 0};
+}
+
+// Checks the caller's fields and puts them into the block, pseudo-fields first.
+static int block_fields(struct block *block, const struct cno_header_t *list, size_t count,
+                        enum CNO_NAME first_pseudo, int no_length) {
+    uint8_t ids[CNO_MAX_HEADERS_OUT];
+    size_t at = 0;
+    const char *wrong = cno__check_out(list, count, 1, ids, &block->meta, &at);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < CNO_NAME_P_AUTHORITY || ids[i] > CNO_NAME_P_UNKNOWN)
+            continue;
+        if (!first_pseudo || (ids[i] != CNO_NAME_P_AUTHORITY && ids[i] != CNO_NAME_P_SCHEME))
+            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: pseudo-field not allowed", i);
+        block->list[block->count++] = list[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((ids[i] >= CNO_NAME_P_AUTHORITY && ids[i] <= CNO_NAME_P_UNKNOWN) ||
+            cno__is_dropped(ids[i], CNO_HTTP2, &list[i]) || (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+            continue;
+        block->list[block->count++] = list[i];
+    }
+    return CNO_OK;
+}
+
+static int block_message(struct block *block, const struct cno_message_t *msg) {
+    block->count = 0;
+    block->meta = (struct cno__out_meta){0};
+    if (msg->code) {
+        block->status[0] = (char)('0' + msg->code / 100);
+        block->status[1] = (char)('0' + msg->code / 10 % 10);
+        block->status[2] = (char)('0' + msg->code % 10);
+        block_add(block, ":status", 7, (struct cno_buffer_t){block->status, 3});
+        int no_length = msg->code < 200 || msg->code == 204;
+        return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_OTHER, no_length);
+    }
+    block_add(block, ":method", 7, msg->method);
+    block_add(block, ":path", 5, msg->path);
+    return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_P_AUTHORITY, 0);
+}
+
+// Cuts the block that begins at `start` in c->out into frames: the first has its header already.
+static int split_block(struct cno_connection_t *c, size_t start, uint8_t type, uint8_t flags,
+                       uint32_t stream) {
+    size_t max = c->settings[CNO_REMOTE].max_frame_size;
+    size_t total = c->out.size - start - CNO_FRAME_HEADER_SIZE, extra = total ? (total - 1) / max : 0;
+    if (!extra) {
+        cno__frame_encode(c->out.data + start, (uint32_t)total, type, flags | CNO_FLAG_END_HEADERS, stream);
+        return CNO_OK;
+    }
+    if (cno__bytes_reserve(&c->out, extra * CNO_FRAME_HEADER_SIZE))
+        return CNO_ERROR;
+    char *block = c->out.data + start + CNO_FRAME_HEADER_SIZE;
+    for (size_t i = extra; i; i--) {
+        size_t size = i == extra ? total - extra * max : max;
+        char *to = block + i * (max + CNO_FRAME_HEADER_SIZE);
+        memmove(to, block + i * max, size);
+        cno__frame_encode(to - CNO_FRAME_HEADER_SIZE, (uint32_t)size, CNO_FRAME_CONTINUATION,
+                          i == extra ? CNO_FLAG_END_HEADERS : 0, stream);
+    }
+    cno__frame_encode(c->out.data + start, (uint32_t)max, type, flags, stream);
+    c->out.size += extra * CNO_FRAME_HEADER_SIZE;
+    return CNO_OK;
+}
+
+// Encodes a block as HEADERS or, when `promised` is set, as PUSH_PROMISE, with what must follow.
+static int write_block(struct cno_connection_t *c, uint8_t flags, uint32_t stream, uint32_t promised,
+                       const struct cno_header_t *list, size_t count) {
+    size_t start = c->out.size;
+    if (cno__bytes_reserve(&c->out, CNO_FRAME_HEADER_SIZE + 4))
+        return CNO_ERROR;
+    c->out.size += CNO_FRAME_HEADER_SIZE;
+    if (promised) {
+        cno__write4((unsigned char *)c->out.data + c->out.size, promised);
+        c->out.size += 4;
+    }
+    uint8_t type = promised ? CNO_FRAME_PUSH_PROMISE : CNO_FRAME_HEADERS;
+    if (cno_hpack_encode(&c->encoder, &c->out, list, count) || split_block(c, start, type, flags, stream)) {
+        c->mode = CNO_MODE_OVER;  // the peer's table no longer matches ours
+        c->out.size = start;
+        return CNO_ERROR;
+    }
+    return CNO_OK;
+}
+
+// All is said: the octets leave, then the stream may end.
+static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
+    if (cno__flush(c))
+        return CNO_ERROR;
+    s->writing = CNO_AT_END;
+    return cno__stream_half_close(c, s, CNO_LOCAL);
+}
+
+int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_message_t *msg,
+                       size_t size, int final) {
+    struct block block;
+    if (block_message(&block, msg))
+        return CNO_ERROR;
+    int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
+    if (has_body && cno__check_length(&block.meta, size, final))
+        return CNO_ERROR;
+    final = final && !size;
+    if (write_block(c, final ? CNO_FLAG_END_STREAM : 0, s->id, 0, block.list, block.count))
+        return CNO_ERROR;
+    if (msg->code && msg->code < 200)
+        return CNO_OK;
+    if (s->state == CNO_STREAM_RESERVED_LOCAL)
+        cno__stream_set(c, s, CNO_STREAM_HALF_REMOTE);
+    s->framing = has_body ? CNO_FRAMING_FRAMES : CNO_FRAMING_NONE;
+    s->write_sized = has_body && block.meta.has_length;
+    s->write_left = block.meta.length;
+    s->writing = CNO_AT_BODY;
+    return final ? finish_writing(c, s) : CNO_OK;
+}
+
+int cno__h2_write_tail(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+    struct block block = {.count = 0};
+    if (s->framing == CNO_FRAMING_NONE || !tail->headers_len)
+        return cno__h2_write_data(c, s, NULL, 0, 1);
+    if (block_fields(&block, tail->headers, tail->headers_len, CNO_NAME_OTHER, 1) ||
+        write_block(c, CNO_FLAG_END_STREAM, s->id, 0, block.list, block.count))
+        return CNO_ERROR;
+    return finish_writing(c, s);
+}
+
+int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
+                       const struct cno_message_t *msg) {
+    const struct cno_settings_t *remote = &c->settings[CNO_REMOTE];
+    uint32_t id = c->last_stream[CNO_LOCAL] + 2;
+    if (!cno__is_server(c) || !remote->enable_push || !(c->flags & CNO_CONN_SETTINGS) ||
+        parent->initiator == CNO_LOCAL || parent->writing == CNO_AT_END || (c->flags & CNO_CONN_CLOSING) ||
+        c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > 0x7fffffff)
+        return CNO_OK;
+    struct block block;
+    if (block_message(&block, msg))
+        return CNO_ERROR;
+    struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
+    if (!s || write_block(c, 0, parent->id, id, block.list, block.count) || cno__flush(c))
+        return CNO_ERROR;
+    s->reading = CNO_AT_END;
+    s->method = (uint8_t)cno__method(msg->method);
+    if (CNO__FIRE(c, on_message_head, id, msg))
+        return CNO_ERROR;
+    return CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR : CNO_OK;
+}
+
+// ---- bodies ------------------------------------------------------------------------------------
+
+// DATA frames whose payloads are the caller's own octets, gathered CNO_MAX_GATHER at a time.
+static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
+                        int final) {
+    char headers[CNO_MAX_GATHER][CNO_FRAME_HEADER_SIZE];
+    struct cno_buffer_t pieces[2 * CNO_MAX_GATHER];
+    size_t max = c->settings[CNO_REMOTE].max_frame_size, count = 0;
+    do {
+        size_t part = size < max ? size : max;
+        uint8_t flags = final && part == size ? CNO_FLAG_END_STREAM : 0;
+        cno__frame_encode(headers[count], (uint32_t)part, CNO_FRAME_DATA, flags, s->id);
+        pieces[2 * count] = (struct cno_buffer_t){headers[count], CNO_FRAME_HEADER_SIZE};
+        pieces[2 * count + 1] = (struct cno_buffer_t){data, part};
+        data += part;
+        size -= part;
+        if (++count == CNO_MAX_GATHER || !size) {
+            if (cno__flush_with(c, pieces, 2 * count))
+                return CNO_ERROR;
+            count = 0;
+        }
+    } while (size);
+    return CNO_OK;
+}
+
+int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
+                       int final) {
+    int64_t window = s->window_send < c->window_send ? s->window_send : c->window_send;
+    size_t taken = size;
+    if (s->framing == CNO_FRAMING_NONE) {
+        size = 0;
+    } else if ((int64_t)size > window) {
+        taken = size = window > 0 ? (size_t)window : 0;
+        final = 0;
+    }
+    if (!size && !final)
+        return (int)taken;
+    s->window_send -= (int64_t)size;
+    c->window_send -= (int64_t)size;
+    if (s->write_sized)
+        s->write_left -= size;
+    cno__budget_refill(&c->budget_overhead, (uint16_t)(2 + (size >> 8 & 0x3ff)), CNO_BUDGET_OVERHEAD);
+    if (size <= CNO_INLINE_BODY) {
+        if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data, size))
+            return CNO_ERROR;
+    } else if (write_frames(c, s, data, size, final)) {
+        return CNO_ERROR;
+    }
+    return final && finish_writing(c, s) ? CNO_ERROR : (int)taken;
+}

@@ -1,0 +1,240 @@
+// The stream map, and the one function that changes a stream's state. Knows no octets.
+#include <string.h>
+
+#include "conn.h"
+
+#define SPARE_MAX 2
+
+static uint32_t bucket(const struct cno_connection_t *c, uint32_t id) {
+    return (id >> 1 ^ (id & 1) * 5) & c->bucket_mask;
+}
+
+struct cno_stream_t *cno__stream_find(const struct cno_connection_t *c, uint32_t id) {
+    if (!c->buckets)
+        return NULL;
+    struct cno_stream_t *s = c->buckets[bucket(c, id)];
+    while (s && s->id != id)
+        s = s->next;
+    return s;
+}
+
+// Doubles the buckets once there are as many streams.
+static int grow(struct cno_connection_t *c) {
+    uint32_t old_size = c->buckets ? c->bucket_mask + 1 : 0, size = old_size ? old_size * 2 : 4;
+    struct cno_stream_t **buckets = cno__resize(NULL, size * sizeof(*buckets)), **old = c->buckets;
+    if (!buckets)
+        return CNO_ERROR;
+    memset(buckets, 0, size * sizeof(*buckets));
+    c->buckets = buckets;
+    c->bucket_mask = size - 1;
+    for (uint32_t i = 0; i < old_size; i++) {
+        for (struct cno_stream_t *s = old[i], *next; s; s = next) {
+            next = s->next;
+            s->next = buckets[bucket(c, s->id)];
+            buckets[bucket(c, s->id)] = s;
+        }
+    }
+    cno__release(old);
+    return CNO_OK;
+}
+
+// How the latest remote streams ended, two bits each. What is older counts as reset by us: its frames are
+// ignored, at a price.
+#define REMEMBERED 256u
+
+static void remember(struct cno_connection_t *c, uint32_t id, enum CNO_CLOSED how) {
+    uint32_t at = id / 2 % REMEMBERED, shift = at % 4 * 2;
+    c->closed[at / 4] = (uint8_t)((c->closed[at / 4] & ~(3u << shift)) | (unsigned)how << shift);
+}
+
+enum CNO_CLOSED cno__stream_closed(const struct cno_connection_t *c, uint32_t id) {
+    uint32_t at = id / 2 % REMEMBERED;
+    if ((c->last_stream[CNO_REMOTE] - id) / 2 >= REMEMBERED)
+        return CNO_CLOSED_BY_US;
+    return (enum CNO_CLOSED)(c->closed[at / 4] >> at % 4 * 2 & 3);
+}
+
+void cno__stream_skip(struct cno_connection_t *c, uint32_t id) {
+    int64_t last = c->last_stream[CNO_REMOTE], skipped = (int64_t)id - 2;
+    for (unsigned n = 0; n < REMEMBERED && skipped > last; n++, skipped -= 2)
+        remember(c, (uint32_t)skipped, CNO_CLOSED_UNUSED);
+    remember(c, id, CNO_CLOSED_BY_US);
+    c->last_stream[CNO_REMOTE] = id;
+}
+
+struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id, enum CNO_PEER_KIND initiator,
+                                     enum CNO_STREAM_STATE state) {
+    uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
+    if ((!c->buckets || count > c->bucket_mask) && grow(c) && !c->buckets)
+        return NULL;
+    struct cno_stream_t *s = c->spare;
+    if (s)
+        c->spare = s->next;
+    else if (!(s = cno__resize(NULL, sizeof(*s))))
+        return NULL;
+    *s = (struct cno_stream_t){
+        .id = id,
+        .initiator = (uint8_t)initiator,
+        .window_recv = c->settings[CNO_LOCAL].initial_window_size,
+        .window_send = c->settings[CNO_REMOTE].initial_window_size,
+    };
+    s->next = c->buckets[bucket(c, id)];
+    c->buckets[bucket(c, id)] = s;
+    c->stream_count[initiator]++;
+    if (initiator == CNO_REMOTE)
+        cno__stream_skip(c, id);
+    else
+        c->last_stream[CNO_LOCAL] = id;
+    cno__stream_set(c, s, state);
+    return CNO__FIRE(c, on_stream_start, id) ? NULL : s;
+}
+
+//                             +--------+
+//                     PP out  |        |  PP in
+//                    ,--------|  idle  |--------.
+//                   v         +--------+         v
+//            RESERVED_LOCAL        |          RESERVED_REMOTE
+//                   |           HEADERS           |
+//          head out |              v              | head in
+//                   |             OPEN            |
+//                   |    END in /      \ END out  |
+//                   v          v        v         v
+//                 HALF_REMOTE             HALF_LOCAL
+//                     END out \          / END in
+//                              v        v
+//              RST, and the end of the connection, from any
+//                               CLOSED
+void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s, enum CNO_STREAM_STATE state) {
+    (void)c;
+    s->state = (uint8_t)state;
+    if (state == CNO_STREAM_HALF_REMOTE)
+        s->reading = CNO_AT_END;
+    else if (state == CNO_STREAM_HALF_LOCAL)
+        s->writing = CNO_AT_END;
+    else if (state == CNO_STREAM_CLOSED)
+        s->reading = s->writing = CNO_AT_END;
+}
+
+static void unlink_stream(struct cno_connection_t *c, struct cno_stream_t *s) {
+    struct cno_stream_t **at = &c->buckets[bucket(c, s->id)];
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    c->stream_count[s->initiator]--;
+    s->next = c->dead;
+    c->dead = s;
+    if (c->current == s)
+        c->current = NULL;
+}
+
+int cno__close_if_idle(struct cno_connection_t *c) {
+    if (!(c->flags & CNO_CONN_CLOSING) || c->mode == CNO_MODE_OVER || c->stream_count[CNO_LOCAL] ||
+        c->stream_count[CNO_REMOTE])
+        return CNO_OK;
+    c->mode = CNO_MODE_OVER;
+    if (cno__flush(c))
+        return CNO_ERROR;
+    return CNO__FIRE(c, on_close) ? CNO_ERROR : CNO_OK;
+}
+
+int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t code,
+                      enum CNO_PEER_KIND side) {
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
+    int ended = s->state == CNO_STREAM_HALF_REMOTE || side == CNO_REMOTE;
+    cno__stream_set(c, s, CNO_STREAM_CLOSED);
+    if (s->initiator == CNO_REMOTE && c->mode == CNO_MODE_H2)
+        remember(c, s->id, ended ? CNO_CLOSED_BY_PEER : CNO_CLOSED_BY_US);
+    unlink_stream(c, s);
+    if (CNO__FIRE(c, on_stream_end, s->id, code, side))
+        return CNO_ERROR;
+    return cno__close_if_idle(c);
+}
+
+int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s, enum CNO_PEER_KIND side) {
+    enum CNO_STREAM_STATE mine = side == CNO_LOCAL ? CNO_STREAM_HALF_LOCAL : CNO_STREAM_HALF_REMOTE;
+    if (s->state == CNO_STREAM_CLOSED || s->state == mine)
+        return CNO_OK;
+    if (s->state == CNO_STREAM_OPEN) {
+        cno__stream_set(c, s, mine);
+        return CNO_OK;
+    }
+    cno__budget_refill(&c->budget_resets, 1, CNO_BUDGET_RESETS);
+    cno__budget_refill(&c->budget_overhead, 16, CNO_BUDGET_OVERHEAD);
+    return cno__stream_close(c, s, CNO_RST_NO_ERROR, side);
+}
+
+int cno__stream_each(struct cno_connection_t *c,
+                     int (*visit)(struct cno_connection_t *, struct cno_stream_t *, void *),
+                     void *argument) {
+    for (uint32_t i = 0; c->buckets && i <= c->bucket_mask; i++) {
+        for (struct cno_stream_t *s = c->buckets[i], *next; s; s = next) {
+            next = s->next;
+            if (visit(c, s, argument))
+                return CNO_ERROR;
+        }
+    }
+    return CNO_OK;
+}
+
+int cno__stream_close_after(struct cno_connection_t *c, uint32_t last, enum CNO_PEER_KIND initiator,
+                            uint32_t code, enum CNO_PEER_KIND side) {
+    for (uint32_t i = 0; c->buckets && i <= c->bucket_mask; i++) {
+        // An event may have changed the bucket: begin it anew after each.
+        for (struct cno_stream_t *s = c->buckets[i]; s;) {
+            if (s->initiator != initiator || s->id <= last) {
+                s = s->next;
+                continue;
+            }
+            if (cno__stream_close(c, s, code, side))
+                return CNO_ERROR;
+            s = c->buckets ? c->buckets[i] : NULL;
+        }
+    }
+    return CNO_OK;
+}
+
+int cno__stream_close_all(struct cno_connection_t *c, uint32_t code, enum CNO_PEER_KIND side) {
+    return cno__stream_close_after(c, 0, CNO_REMOTE, code, side) ||
+                   cno__stream_close_after(c, 0, CNO_LOCAL, code, side)
+               ? CNO_ERROR
+               : CNO_OK;
+}
+
+void cno__stream_release_dead(struct cno_connection_t *c) {
+    int spare = 0;
+    for (struct cno_stream_t *s = c->spare; s; s = s->next)
+        spare++;
+    for (struct cno_stream_t *s = c->dead, *next; s; s = next) {
+        next = s->next;
+        if (spare++ < SPARE_MAX) {
+            s->next = c->spare;
+            c->spare = s;
+        } else {
+            cno__release(s);
+        }
+    }
+    c->dead = NULL;
+    if (c->bucket_mask > 31 && !c->stream_count[CNO_LOCAL] && !c->stream_count[CNO_REMOTE]) {
+        cno__release(c->buckets);
+        c->buckets = NULL;
+        c->bucket_mask = 0;
+    }
+}
+
+static void free_list(struct cno_stream_t *s) {
+    for (struct cno_stream_t *next; s; s = next) {
+        next = s->next;
+        cno__release(s);
+    }
+}
+
+void cno__stream_free_all(struct cno_connection_t *c) {
+    for (uint32_t i = 0; c->buckets && i <= c->bucket_mask; i++)
+        free_list(c->buckets[i]);
+    free_list(c->spare);
+    free_list(c->dead);
+    cno__release(c->buckets);
+    c->buckets = NULL;
+    c->spare = c->dead = c->current = NULL;
+}
