@@ -1,0 +1,436 @@
+"""One connection on an event loop: an asyncio.Protocol around the engine.
+
+Owns the transport, the order of writes, back-pressure in both directions and the end of the
+connection. Knows streams by what they let happen to them, and nothing of ASGI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+from cno import raw
+from cno.logs import error as log
+from cno.raw import Defaults, Engine, Event, StreamGone
+
+# Octets of a body that one writer may put out before others get their turn.
+QUANTUM = 65536
+
+# Octets of output that are gathered before they are handed to the transport.
+GATHER = 65536
+
+# Octets of an HTTP/1 request body that wait for the application before reading stops. The windows of
+# HTTP/2 bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
+BODY_BUFFER = 65536
+
+# Seconds for the first request of a connection to arrive.
+FIRST_REQUEST = 30.0
+
+# Seconds that the peer has to close after us, so that our last words are not lost to a reset.
+LINGER = 2.0
+
+# Seconds between the two GOAWAYs of a shutdown, if the PING between them is not answered.
+DRAIN = 1.0
+
+_HEAD: int = raw.CNO_EVENT_HEAD
+_DATA: int = raw.CNO_EVENT_DATA
+_TAIL: int = raw.CNO_EVENT_TAIL
+_END: int = raw.CNO_EVENT_END
+_FLOW: int = raw.CNO_EVENT_FLOW
+_FAULT: int = raw.CNO_EVENT_FAULT
+_CLOSE: int = raw.CNO_EVENT_CLOSE
+_PONG: int = raw.CNO_EVENT_PONG
+
+_DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
+
+
+class ClientDisconnected(ConnectionResetError):
+    """The client has gone, or has given up on this request; nothing can be sent any more."""
+
+
+class Stream(Protocol):
+    """What a connection does to a request."""
+
+    id: int
+    body_done: bool
+    responded: bool
+
+    def begin(self) -> None:
+        """The request is in order: go."""
+
+    def feed(self, data: bytes) -> int:
+        """A part of its body; returns how many octets wait for the application now."""
+
+    def feed_end(self) -> None:
+        """The body is complete."""
+
+    def hang_up(self) -> None:
+        """The client says no more, but may still listen."""
+
+    def lost(self) -> None:
+        """Nothing can be sent or will be received any more."""
+
+
+class Host(Protocol):
+    """What a connection is told by whoever serves."""
+
+    loop: asyncio.AbstractEventLoop
+    now: float  # seconds on the loop's clock, of the last tick
+    http2: bool
+    defaults: Defaults
+    keep_alive: float  # seconds
+    max_streams: int
+    connections: set[Connection]
+
+    def open(self, connection: Connection, event: Event) -> Stream:
+        """A request head has come."""
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is no more."""
+
+
+class Connection(asyncio.Protocol):
+    """A server connection. `live` counts the requests whose application has not returned: a stream
+    that was reset holds its place until then."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.loop = host.loop
+        self.engine = Engine(server=True, gateway=True, defaults=host.defaults)
+        self.streams: dict[int, Stream] = {}
+        self.http2 = False
+        self.live = 0
+        self.writable = True
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.scheme = "http"
+        self._transport: asyncio.Transport | None = None
+        self._fresh = True  # nothing was read yet
+        self._reading = True
+        self._flushing = False
+        self._half_closed = False
+        self._deadline = 0.0  # when there is no request: the time at which to give up
+        self._over = False
+        self._drain_by = 0.0
+        self._waiters: dict[asyncio.Future[None], Stream] = {}  # writers behind a full transport
+        self._blocked: dict[asyncio.Future[None], Stream] = {}  # writers behind a closed window
+
+    # ---- the transport ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins as what ALPN chose; on plain TCP the first octets decide."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.host.connections.add(self)
+        self._deadline = self.host.now + FIRST_REQUEST
+        secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secure is not None:
+            self.scheme = "https"
+            self.http2 = self.host.http2 and secure.selected_alpn_protocol() == "h2"
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if isinstance(peer, tuple):
+            self.client = (str(peer[0]), int(peer[1]))
+        if isinstance(own, tuple):
+            self.server = (str(own[0]), int(own[1]))
+        elif own:
+            self.server = (own if isinstance(own, str) else bytes(own).decode(), None)
+        self.engine.configure(max_concurrent_streams=self.host.max_streams)
+        self.engine.begin(
+            http2=self.http2, prior_knowledge=self.host.http2 and secure is None
+        )
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """One call into the engine and one list of events back, however much the octets held."""
+        if self._over:
+            return  # lingering
+        events = self.engine.feed(data)
+        if self._fresh:
+            self._fresh = False
+            self.http2 = self.engine.http2
+        if events:
+            self.dispatch(events, data)
+        if self.engine.batch.out_size:
+            self.flush_soon()
+        if not self.http2 and self.engine.pending:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client has said all. An HTTP/1 request that is complete is answered all the same
+        (RFC 9112 section 9.6); its application may learn of it from receive()."""
+        if self.http2 or self.scheme == "https" or self._over or not self.streams:
+            return False
+        if not all(stream.body_done for stream in self.streams.values()):
+            return False
+        self._half_closed = True
+        for stream in list(self.streams.values()):
+            stream.hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Every request learns that nobody listens any more."""
+        self._over = True
+        self._transport = None
+        self.host.connections.discard(self)
+        self._lose_all()
+        self.host.closed(self)
+
+    def pause_writing(self) -> None:
+        """The transport has enough: writers wait."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Writers go on, in the order in which they came."""
+        self.writable = True
+        self._wake(self._waiters)
+
+    def tick(self, now: float) -> None:
+        """Called about once a second: gives up on a connection that has been idle for too long."""
+        if self._drain_by and now >= self._drain_by:
+            self._finish_drain()
+        if self._transport is None or now < self._deadline or (self.streams and not self._over):
+            return
+        if self._over:
+            self._transport.abort()
+        elif not self.live:
+            self.engine.shutdown(final=True)
+            self._after_writing()
+
+    # ---- events of the engine -----------------------------------------------------------------
+
+    def dispatch(self, events: Sequence[Event], data: bytes) -> None:
+        """Hands events on, in order. `data` is what they are slices of."""
+        streams = self.streams
+        for event in events:
+            kind = event[0]
+            if kind == _HEAD:
+                self._on_head(event)
+            elif kind == _DATA:
+                if (stream := streams.get(event[1])) is not None:
+                    self._on_data(stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
+                elif self.http2:
+                    self.engine.open_flow(event[1], 1)
+            elif kind == _TAIL:
+                if (stream := streams.get(event[1])) is not None:
+                    stream.feed_end()
+            elif kind == _END:
+                if (stream := streams.pop(event[1], None)) is not None:
+                    self._lose(stream)
+            elif kind == _FLOW:
+                self._wake(self._blocked, event[1])
+            elif kind == _FAULT:
+                self._on_fault(event)
+            elif kind == _CLOSE:
+                self._end()
+            elif kind == _PONG and event[2] == _DRAINED:
+                self._finish_drain()
+
+    def _on_head(self, event: Event) -> None:
+        if self.live >= self.host.max_streams:
+            # Streams that were reset while their application runs on (CVE-2023-44487).
+            self.engine.reset(event[1], raw.CNO_RST_REFUSED_STREAM)
+            return
+        self.live += 1
+        stream = self.streams[event[1]] = self.host.open(self, event)
+        stream.begin()
+
+    def _on_data(self, stream: Stream, data: bytes) -> None:
+        waiting = stream.feed(data)
+        if waiting >= BODY_BUFFER and not self.http2:
+            self._pause_reading()
+
+    def _on_fault(self, event: Event) -> None:
+        _, stream, reason, wire, offset, text = event
+        peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
+        where = f" stream {stream}" if stream else ""
+        log.warning(
+            "%s -%s refused: %s at byte %d (%d): %s", peer, where, reason, offset, wire, text
+        )
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """The application has taken `size` octets of a body."""
+        if not self.http2:
+            self._resume_reading()
+        elif size:
+            self.engine.open_flow(stream.id, size)
+            if self.engine.batch.out_size:
+                self.flush_soon()
+
+    def _pause_reading(self) -> None:
+        if self._reading and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and self._transport is not None and not self.engine.pending:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """Reads on where an unfinished exchange had stopped the engine."""
+        if not self._over:
+            self.data_received(b"")
+        self._resume_reading()
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Hands the gathered output to the transport."""
+        self._flushing = False
+        if (octets := self.engine.output()) and self._transport is not None:
+            self._transport.write(octets)
+
+    def flush_soon(self) -> None:
+        """HTTP/1: now. HTTP/2: once per turn of the loop, behind all that is ready to run."""
+        if not self.http2 or self.engine.batch.out_size >= GATHER:
+            self.flush()
+        elif not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self.flush)
+
+    async def write_rest(self, stream: Stream, data: bytes, taken: int, final: bool) -> None:
+        """Writes what the windows did not let out at first. Raises ClientDisconnected."""
+        rest = memoryview(data)[taken:]
+        while True:
+            self.flush_soon()
+            await self._wait(self._blocked, stream)
+            while rest:
+                part = rest[:QUANTUM]
+                try:
+                    taken = self.engine.write(stream.id, part, final and len(part) == len(rest))
+                except (StreamGone, ConnectionError):
+                    raise ClientDisconnected from None
+                rest = rest[taken:]
+                if not rest:
+                    return
+                if taken < len(part):
+                    break
+                self.flush_soon()
+                await self.drain(stream)
+                await asyncio.sleep(0)  # others have a turn
+
+    async def drain(self, stream: Stream) -> None:
+        """Returns when the transport takes more. Raises ClientDisconnected."""
+        while not self.writable:
+            await self._wait(self._waiters, stream)
+
+    def responded(self, stream: Stream) -> None:
+        """The response is complete: what is left of the request is not waited for."""
+        self.streams.pop(stream.id, None)
+        if self.http2 and not stream.body_done and not self._over:
+            try:
+                self.engine.reset(stream.id, raw.CNO_RST_NO_ERROR)
+            except ConnectionError:
+                pass
+        self._after_writing()
+        if self.http2 or self._over:
+            return
+        if self._half_closed:
+            self._end()
+        elif self.engine.pending:
+            self.loop.call_soon(self._go_on)
+        else:
+            self._resume_reading()
+
+    def finished(self) -> None:
+        """An application has returned."""
+        self.live -= 1
+        if not self.streams:
+            self._deadline = self.host.now + self.host.keep_alive
+
+    def break_off(self, stream: Stream) -> None:
+        """A response that cannot be completed: the client must not take it for whole."""
+        if self.streams.pop(stream.id, None) is None or self._over:
+            return
+        try:
+            self.engine.reset(stream.id, raw.CNO_RST_INTERNAL_ERROR)
+        except ConnectionError:
+            pass
+        self.flush()
+        if not self.http2 and self._transport is not None:
+            self._over = True
+            self._transport.abort()
+
+    def _after_writing(self) -> None:
+        if not self.streams:
+            self._deadline = self.host.now + self.host.keep_alive
+        self.flush_soon()
+        if self.engine.batch.events_size:
+            self.dispatch(self.engine.events(), b"")
+
+    async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
+        if self._over or stream.id not in self.streams:
+            raise ClientDisconnected
+        future = self.loop.create_future()
+        where[future] = stream
+        try:
+            await future
+        finally:
+            where.pop(future, None)
+
+    def _wake(self, where: dict[asyncio.Future[None], Stream], stream: int = 0) -> None:
+        for future, waiting in list(where.items()):
+            if (not stream or waiting.id == stream) and not future.done():
+                future.set_result(None)
+
+    # ---- the end ------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """No new requests: HTTP/2 hears of it twice, a round trip apart (RFC 9113 section 6.8);
+        HTTP/1 with the next answer, or at once when idle."""
+        if self._over or self._drain_by:
+            return
+        if self.http2:
+            self.engine.shutdown(final=False)
+            self.engine.ping(_DRAINED)
+            self._drain_by = self.host.now + DRAIN
+            self.flush()
+        else:
+            self.engine.shutdown(final=True)
+            self._after_writing()
+
+    def cut(self) -> None:
+        """Ends everything now; applications are told first."""
+        self._over = True
+        self._lose_all()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _finish_drain(self) -> None:
+        if self._drain_by and not self._over:
+            self._drain_by = 0.0
+            self.engine.shutdown(final=True)
+            self._after_writing()
+
+    def _end(self) -> None:
+        """All is said: the transport closes once the client has had it."""
+        if self._over or self._transport is None:
+            return
+        self._over = True
+        self._lose_all()
+        self.flush()
+        if self._half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._deadline = self.host.now + LINGER
+        self._transport.write_eof()
+        self._resume_reading()
+
+    def _lose(self, stream: Stream) -> None:
+        stream.lost()
+        for where in (self._waiters, self._blocked):
+            for future, waiting in list(where.items()):
+                if waiting is stream and not future.done():
+                    future.set_exception(ClientDisconnected())
+
+    def _lose_all(self) -> None:
+        while self.streams:
+            self._lose(self.streams.popitem()[1])
+
+
+def peer_name(connection: Any) -> str:
+    """The client for a log line."""
+    return f"{connection.client[0]}:{connection.client[1]}" if connection.client else "unix"

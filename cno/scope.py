@@ -1,0 +1,43 @@
+"""A request head as an ASGI scope (www.rst, HTTP Connection Scope)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cno import raw
+from cno.connection import Connection
+from cno.raw import Event
+
+SPEC_VERSION = "2.5"
+
+_HTTP1_0: int = raw.CNO_MESSAGE_HTTP1_0
+
+
+def http_scope(
+    connection: Connection, event: Event, root_path: str, state: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The scope for a HEAD event. A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is
+    what was on the wire. `path` begins with `root_path` exactly once."""
+    _, _, flags, _, method, raw_path, path, query, headers = event
+    if type(path) is not str:
+        path = path.decode("utf-8", "replace")
+    if root_path and not (path == root_path or path.startswith(root_path + "/")):
+        path = root_path + path
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+        "http_version": "2" if connection.http2 else "1.0" if flags & _HTTP1_0 else "1.1",
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme,
+        "method": method,
+        "root_path": root_path,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "headers": headers,
+        "extensions": {},
+    }
+    if state is not None:
+        scope["state"] = state.copy()
+    return scope
