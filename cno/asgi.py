@@ -6,86 +6,70 @@ Framing is the engine's; sockets are somebody else's.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from email.utils import formatdate
 from marshal import dumps
 from typing import Any
 
-from cno import raw
 from cno.config import Config
-from cno.connection import ClientDisconnected, Connection, peer_name
+from cno.connection import ClientDisconnected, Connection, Stream, peer_name
+from cno.engine import CONSTANTS, Defaults, Disconnected, Event, StreamGone, UsageError
 from cno.interface import App, Message
 from cno.logs import ACCESS
 from cno.logs import access as access_log
 from cno.logs import error as log
-from cno.raw import Defaults, Disconnected, Event, StreamGone, UsageError
 from cno.scope import http_scope
 
 # Seconds that applications have, after they were told of the end, before their tasks are cancelled.
 MERCY = 1.0
 
-_FINAL: int = raw.CNO_MESSAGE_FINAL
-_EXPECT: int = raw.CNO_MESSAGE_EXPECT
+_FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
+_EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
+
+# Tasks start without a turn of the loop where the interpreter can do that.
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 # How far a response is.
 _WAITING, _HELD, _BODY, _DONE = range(4)
 
 
 class Request:
-    """One HTTP request and its response: `receive` and `send` of the application that answers it."""
+    """One HTTP request and its response: `receive` and `send` of the application."""
 
-    __slots__ = (
-        "_body",
-        "_buffered",
-        "_delivered",
-        "_expect",
-        "_fields",
-        "_gateway",
-        "_hung_up",
-        "_lost",
-        "_state",
-        "_status",
-        "_told",
-        "_waiters",
-        "body_done",
-        "connection",
-        "id",
-        "scope",
-    )
+    # What most requests never change is kept in the class.
+    _body: list[bytes] | None = None  # what came and was not received yet
+    _buffered = 0  # octets of it
+    _delivered = False  # the application has the end of the body
+    _hung_up = False  # the client says no more
+    _lost = False  # and does not listen either
+    _told = False  # the application knows
+    _state = _WAITING
+    _status = 0
+    _fields = b""
+    _waiters: Sequence[asyncio.Future[None]] = ()
 
     def __init__(self, gateway: Gateway, connection: Connection, event: Event) -> None:
         self.connection = connection
         self.id: int = event[1]
-        self.body_done = bool(event[2] & _FINAL)
+        self.body_done = event[2] & _FINAL != 0
         self.scope = http_scope(connection, event, gateway.root_path, gateway.state)
         self._gateway = gateway
-        self._expect = bool(event[2] & _EXPECT)
-        self._body: list[bytes] = []
-        self._buffered = 0
-        self._delivered = False  # the application has the end of the body
-        self._hung_up = False  # the client says no more
-        self._lost = False  # and does not listen either
-        self._told = False  # the application knows
-        self._state = _WAITING
-        self._status = 0
-        self._fields = b""
-        self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def responded(self) -> bool:
-        """Whether the response is complete."""
-        return self._state == _DONE
+        self._expect = event[2] & _EXPECT != 0
 
     # ---- what the connection does -------------------------------------------------------------
 
     def begin(self) -> None:
         """Runs the application in a task of its own."""
-        self._gateway.spawn(self._run())
+        self._gateway.run(self, self._run())
 
     def feed(self, data: bytes) -> int:
         """A part of the body; returns how many octets wait."""
-        self._body.append(data)
+        if self._body is None:
+            self._body = [data]
+        else:
+            self._body.append(data)
         self._buffered += len(data)
         if self._waiters:
             self._wake()
@@ -108,10 +92,10 @@ class Request:
         self._wake()
 
     def _wake(self) -> None:
-        for waiter in self._waiters:
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self._waiters.clear()
 
     # ---- receive ------------------------------------------------------------------------------
 
@@ -128,14 +112,14 @@ class Request:
             if self._delivered and (self._lost or self._hung_up):
                 break
             waiter = self.connection.loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters = [*self._waiters, waiter]
             await waiter
         self._told = True
         return {"type": "http.disconnect"}
 
     def _request(self) -> Message:
-        chunks, size = self._body, self._buffered
-        self._body, self._buffered, self._delivered = [], 0, self.body_done
+        chunks, size = self._body or (), self._buffered
+        self._body, self._buffered, self._delivered = None, 0, self.body_done
         if not self.body_done:
             self.connection.consumed(self, size)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -153,11 +137,12 @@ class Request:
     async def send(self, message: Message) -> None:
         """Takes http.response.start and http.response.body; returns when there is room for more.
 
-        Raises ClientDisconnected (an OSError) once nobody listens, TypeError, ValueError, KeyError or
-        RuntimeError for what ASGI does not allow. Whatever follows a complete response is ignored.
+        Raises ClientDisconnected (an OSError) once nobody listens, and TypeError, ValueError,
+        KeyError or RuntimeError for what ASGI does not allow. Whatever follows a complete response
+        is ignored.
         """
-        kind = message["type"]
-        if self._state == _DONE:
+        kind, state = message["type"], self._state
+        if state == _DONE:
             return
         if self._lost or (self._told and self._hung_up):
             raise ClientDisconnected(f"{peer_name(self.connection)} has gone")
@@ -166,7 +151,14 @@ class Request:
             if type(body) is not bytes:
                 body = _octets(body)
             final = not message.get("more_body", False)
-            await self._write(body, final)
+            taken = self._write(state, body, final)
+            if not final or taken < len(body):
+                await self._write_on(body, taken, final)
+            if final:
+                self._state = _DONE
+                if self._waiters:
+                    self._wake()
+                self.connection.responded(self)
         elif kind == "http.response.start":
             self._start(message)
         else:
@@ -187,35 +179,32 @@ class Request:
         self._status = int(status)
         self._state = _HELD
 
-    async def _write(self, body: bytes, final: bool) -> None:
-        state, connection = self._state, self.connection
+    def _write(self, state: int, body: bytes, final: bool) -> int:
+        """The head, if it was held back, and as much of the body as the peer allows."""
         try:
-            if state == _HELD:
-                taken = connection.engine.answer(
-                    self.id, self._status, self._fields, body, final
-                )
-                self._state = _BODY
-                if self._gateway.access_log:
-                    self._log_access()
-            elif state == _BODY:
-                taken = connection.engine.write(self.id, body, final)
-            else:
+            if state == _BODY:
+                return self.connection.engine.write(self.id, body, final)
+            if state == _WAITING:
                 raise RuntimeError("http.response.body was sent before http.response.start")
+            taken = self.connection.engine.answer(self.id, self._status, self._fields, body, final)
         except UsageError as error:
             raise RuntimeError(f"the response cannot be sent: {error}") from None
         except (StreamGone, Disconnected):
-            raise ClientDisconnected(f"{peer_name(connection)} has gone") from None
+            raise ClientDisconnected(f"{peer_name(self.connection)} has gone") from None
+        self._state = _BODY
+        if self._gateway.access_log:
+            self._log_access()
+        return taken
+
+    async def _write_on(self, body: bytes, taken: int, final: bool) -> None:
+        """Waits until the rest is written and there is room for more."""
+        connection = self.connection
         if taken < len(body):
             await connection.write_rest(self, body, taken, final)
-        if final:
-            self._state = _DONE
-            if self._waiters:
-                self._wake()
-            connection.responded(self)
-        else:
+        if not final:
             connection.flush_soon()
-        if not connection.writable and not final:
-            await connection.drain(self)
+            if not connection.writable:
+                await connection.drain(self)
 
     def _log_access(self) -> None:
         scope = self.scope
@@ -236,23 +225,20 @@ class Request:
     async def _run(self) -> None:
         try:
             if self.scope["method"] == "CONNECT":
-                await self._answer_error(501)
+                self._answer_error(501)
             else:
                 await self._gateway.app(self.scope, self.receive, self.send)
                 if self._state != _DONE and not self._lost and not (self._told and self._hung_up):
                     log.error("The application returned without a complete response")
-        except ClientDisconnected:
-            pass  # it was told by send() and did not mind
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("The application failed")
+        except Exception as error:
+            level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
+            log.log(level, "The application failed", exc_info=True)
         finally:
             if self._state != _DONE:
-                await self._make_up()
-            self.connection.finished()
+                self._make_up()
+            self._gateway.finished(self)
 
-    async def _make_up(self) -> None:
+    def _make_up(self) -> None:
         """The application has left the response unfinished."""
         if self._lost:
             return
@@ -260,18 +246,27 @@ class Request:
             if self._state == _BODY:
                 self.connection.break_off(self)
             else:
-                await self._answer_error(500)
+                self._answer_error(500)
         except (OSError, RuntimeError):
             self.connection.break_off(self)
 
-    async def _answer_error(self, status: int) -> None:
+    def _answer_error(self, status: int) -> None:
         text = {500: b"Internal Server Error", 501: b"Not Implemented"}[status]
         self._state = _HELD
         self._status = status
         self._fields = dumps(
             [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")], 2
         )
-        await self._write(text, True)
+        self._write(_HELD, text, True)
+        self._state = _DONE
+        self.connection.responded(self)
+
+
+def _is_disconnect(error: BaseException | None) -> bool:
+    """Whether this began as what send() raises when the client has gone."""
+    while error is not None and not isinstance(error, ClientDisconnected):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _octets(body: Any) -> bytes:
@@ -295,14 +290,13 @@ class Gateway:
         self.loop = loop
         self.state = state
         self.root_path: str = config.root_path
-        self.access_log: bool = config.access_log and access_log.isEnabledFor(20)
+        self.access_log: bool = config.access_log and access_log.isEnabledFor(logging.INFO)
         self.http2: bool = config.http2
         self.keep_alive: float = config.timeout_keep_alive
         self.max_streams: int = config.h2_max_concurrent_streams
         self.now = loop.time()
         self.connections: set[Connection] = set()
-        self.spawn = self._spawner()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[Request, asyncio.Task[None]] = {}
         self._config = config
         self._emptied: asyncio.Future[None] | None = None
         self._draining = False
@@ -316,11 +310,11 @@ class Gateway:
             self.loop.call_soon(connection.shutdown)
         return connection
 
-    def open(self, connection: Connection, event: Event) -> Request:
+    def open(self, connection: Connection, event: Event) -> Stream:
         """A request head has come."""
         return Request(self, connection, event)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self) -> None:
         """A connection is no more."""
         self._check_empty()
 
@@ -332,53 +326,51 @@ class Gateway:
 
     async def wait_closed(self) -> None:
         """Returns when no connection and no running application is left."""
-        if self.connections or self._tasks:
+        if self.connections or self._running:
             self._emptied = self._emptied or self.loop.create_future()
             await asyncio.shield(self._emptied)
         self._timer.cancel()
 
     def abort(self) -> None:
-        """Tells the applications http.disconnect and cuts every connection; tasks that do not end by
-        themselves are cancelled a second later."""
+        """Tells the applications http.disconnect and cuts every connection; tasks that do not end
+        by themselves are cancelled a second later."""
         for connection in list(self.connections):
             connection.cut()
         self.loop.call_later(MERCY, self._cancel)
 
     def _cancel(self) -> None:
-        for task in self._tasks:
+        for task in list(self._running.values()):
             task.cancel()
 
     def _check_empty(self) -> None:
-        if self._emptied and not self.connections and not self._tasks and not self._emptied.done():
-            self._emptied.set_result(None)
+        emptied = self._emptied
+        if emptied and not emptied.done() and not self.connections and not self._running:
+            emptied.set_result(None)
 
-    def _spawner(self) -> Callable[[Any], None]:
+    def run(self, request: Request, coroutine: Any) -> None:
         """Runs a coroutine in a task that starts at once where the interpreter can (3.12)."""
-        loop, done = self.loop, self._task_done
-        eager: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+        task = asyncio.Task(coroutine, loop=self.loop, **_EAGER)
+        if not task.done():
+            self._running[request] = task
 
-        def spawn(coroutine: Any) -> None:
-            task = asyncio.Task(coroutine, loop=loop, **eager)
-            if not task.done():
-                self._tasks.add(task)
-                task.add_done_callback(done)
-
-        return spawn
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def finished(self, request: Request) -> None:
+        """An application has returned."""
+        self._running.pop(request, None)
+        request.connection.finished()
         if self._emptied:
-            self._check_empty()
+            self.loop.call_soon(self._check_empty)
 
     # ---- the clock ----------------------------------------------------------------------------
 
     def _default_fields(self) -> list[tuple[bytes, bytes]]:
+        own = list(self._config.header)
+        names = {name for name, _ in own}
         fields: list[tuple[bytes, bytes]] = []
-        if self._config.date_header:
+        if self._config.date_header and b"date" not in names:
             fields.append((b"date", formatdate(usegmt=True).encode()))
-        if self._config.server_header:
+        if self._config.server_header and b"server" not in names:
             fields.append((b"server", b"cno"))
-        return fields + list(self._config.header)
+        return fields + own
 
     def _tick(self) -> None:
         """Once a second: the Date field, and connections that were idle for too long."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from contextlib import suppress
+from typing import Protocol, cast
 
-from cno import raw
+from cno.engine import CONSTANTS, Defaults, Disconnected, Engine, Event, StreamGone
 from cno.logs import error as log
-from cno.raw import Defaults, Engine, Event, StreamGone
 
 # Octets of a body that one writer may put out before others get their turn.
 QUANTUM = 65536
@@ -21,8 +20,8 @@ QUANTUM = 65536
 # Octets of output that are gathered before they are handed to the transport.
 GATHER = 65536
 
-# Octets of an HTTP/1 request body that wait for the application before reading stops. The windows of
-# HTTP/2 bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
+# Octets of an HTTP/1 request body that wait for the application before reading stops. The windows
+# of HTTP/2 bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
 BODY_BUFFER = 65536
 
 # Seconds for the first request of a connection to arrive.
@@ -34,14 +33,14 @@ LINGER = 2.0
 # Seconds between the two GOAWAYs of a shutdown, if the PING between them is not answered.
 DRAIN = 1.0
 
-_HEAD: int = raw.CNO_EVENT_HEAD
-_DATA: int = raw.CNO_EVENT_DATA
-_TAIL: int = raw.CNO_EVENT_TAIL
-_END: int = raw.CNO_EVENT_END
-_FLOW: int = raw.CNO_EVENT_FLOW
-_FAULT: int = raw.CNO_EVENT_FAULT
-_CLOSE: int = raw.CNO_EVENT_CLOSE
-_PONG: int = raw.CNO_EVENT_PONG
+_HEAD: int = CONSTANTS["CNO_EVENT_HEAD"]
+_DATA: int = CONSTANTS["CNO_EVENT_DATA"]
+_TAIL: int = CONSTANTS["CNO_EVENT_TAIL"]
+_END: int = CONSTANTS["CNO_EVENT_END"]
+_FLOW: int = CONSTANTS["CNO_EVENT_FLOW"]
+_FAULT: int = CONSTANTS["CNO_EVENT_FAULT"]
+_CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
+_PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
 
@@ -55,10 +54,9 @@ class Stream(Protocol):
 
     id: int
     body_done: bool
-    responded: bool
 
     def begin(self) -> None:
-        """The request is in order: go."""
+        """The connection knows of it: go."""
 
     def feed(self, data: bytes) -> int:
         """A part of its body; returns how many octets wait for the application now."""
@@ -87,8 +85,8 @@ class Host(Protocol):
     def open(self, connection: Connection, event: Event) -> Stream:
         """A request head has come."""
 
-    def closed(self, connection: Connection) -> None:
-        """The connection is no more."""
+    def closed(self) -> None:
+        """A connection is no more, and not among the connections."""
 
 
 class Connection(asyncio.Protocol):
@@ -99,6 +97,8 @@ class Connection(asyncio.Protocol):
         self.host = host
         self.loop = host.loop
         self.engine = Engine(server=True, gateway=True, defaults=host.defaults)
+        self._batch = self.engine.batch
+        self._open = host.open
         self.streams: dict[int, Stream] = {}
         self.http2 = False
         self.live = 0
@@ -136,9 +136,7 @@ class Connection(asyncio.Protocol):
         elif own:
             self.server = (own if isinstance(own, str) else bytes(own).decode(), None)
         self.engine.configure(max_concurrent_streams=self.host.max_streams)
-        self.engine.begin(
-            http2=self.http2, prior_knowledge=self.host.http2 and secure is None
-        )
+        self.engine.begin(http2=self.http2, prior_knowledge=self.host.http2 and secure is None)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -149,11 +147,14 @@ class Connection(asyncio.Protocol):
         if self._fresh:
             self._fresh = False
             self.http2 = self.engine.http2
-        if events:
-            self.dispatch(events, data)
-        if self.engine.batch.out_size:
+        for event in events:
+            if event[0] == _HEAD:
+                self._on_head(event)
+            else:
+                self._on_event(event, data)
+        if self._batch.out_size:
             self.flush_soon()
-        if not self.http2 and self.engine.pending:
+        if self._batch.kept:
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -168,13 +169,13 @@ class Connection(asyncio.Protocol):
             stream.hang_up()
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Every request learns that nobody listens any more."""
         self._over = True
         self._transport = None
         self.host.connections.discard(self)
         self._lose_all()
-        self.host.closed(self)
+        self.host.closed()
 
     def pause_writing(self) -> None:
         """The transport has enough: writers wait."""
@@ -195,44 +196,39 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         elif not self.live:
             self.engine.shutdown(final=True)
-            self._after_writing()
+            self.flush()
+            self._tell()
 
     # ---- events of the engine -----------------------------------------------------------------
 
-    def dispatch(self, events: Sequence[Event], data: bytes) -> None:
-        """Hands events on, in order. `data` is what they are slices of."""
-        streams = self.streams
-        for event in events:
-            kind = event[0]
-            if kind == _HEAD:
-                self._on_head(event)
-            elif kind == _DATA:
-                if (stream := streams.get(event[1])) is not None:
-                    self._on_data(stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
-                elif self.http2:
-                    self.engine.open_flow(event[1], 1)
-            elif kind == _TAIL:
-                if (stream := streams.get(event[1])) is not None:
-                    stream.feed_end()
-            elif kind == _END:
-                if (stream := streams.pop(event[1], None)) is not None:
-                    self._lose(stream)
-            elif kind == _FLOW:
-                self._wake(self._blocked, event[1])
-            elif kind == _FAULT:
-                self._on_fault(event)
-            elif kind == _CLOSE:
-                self._end()
-            elif kind == _PONG and event[2] == _DRAINED:
-                self._finish_drain()
+    def _on_event(self, event: Event, data: bytes = b"") -> None:
+        """Anything but a head. `data` is what DATA events are slices of."""
+        kind = event[0]
+        if kind == _DATA:
+            if (stream := self.streams.get(event[1])) is not None:
+                self._on_data(stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
+        elif kind == _TAIL:
+            if (stream := self.streams.get(event[1])) is not None:
+                stream.feed_end()
+        elif kind == _END:
+            if (stream := self.streams.pop(event[1], None)) is not None:
+                self._lose(stream)
+        elif kind == _FLOW:
+            self._wake(self._blocked, event[1])
+        elif kind == _FAULT:
+            self._on_fault(event)
+        elif kind == _CLOSE:
+            self._end()
+        elif kind == _PONG and event[2] == _DRAINED:
+            self._finish_drain()
 
     def _on_head(self, event: Event) -> None:
         if self.live >= self.host.max_streams:
             # Streams that were reset while their application runs on (CVE-2023-44487).
-            self.engine.reset(event[1], raw.CNO_RST_REFUSED_STREAM)
+            self.engine.reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
             return
         self.live += 1
-        stream = self.streams[event[1]] = self.host.open(self, event)
+        stream = self.streams[event[1]] = self._open(self, event)
         stream.begin()
 
     def _on_data(self, stream: Stream, data: bytes) -> None:
@@ -242,7 +238,7 @@ class Connection(asyncio.Protocol):
 
     def _on_fault(self, event: Event) -> None:
         _, stream, reason, wire, offset, text = event
-        peer = f"{self.client[0]}:{self.client[1]}" if self.client else "unix"
+        peer = peer_name(self)
         where = f" stream {stream}" if stream else ""
         log.warning(
             "%s -%s refused: %s at byte %d (%d): %s", peer, where, reason, offset, wire, text
@@ -256,7 +252,7 @@ class Connection(asyncio.Protocol):
             self._resume_reading()
         elif size:
             self.engine.open_flow(stream.id, size)
-            if self.engine.batch.out_size:
+            if self._batch.out_size:
                 self.flush_soon()
 
     def _pause_reading(self) -> None:
@@ -285,7 +281,7 @@ class Connection(asyncio.Protocol):
 
     def flush_soon(self) -> None:
         """HTTP/1: now. HTTP/2: once per turn of the loop, behind all that is ready to run."""
-        if not self.http2 or self.engine.batch.out_size >= GATHER:
+        if not self.http2 or self._batch.out_size >= GATHER:
             self.flush()
         elif not self._flushing:
             self._flushing = True
@@ -301,7 +297,7 @@ class Connection(asyncio.Protocol):
                 part = rest[:QUANTUM]
                 try:
                     taken = self.engine.write(stream.id, part, final and len(part) == len(rest))
-                except (StreamGone, ConnectionError):
+                except (StreamGone, Disconnected):
                     raise ClientDisconnected from None
                 rest = rest[taken:]
                 if not rest:
@@ -320,20 +316,22 @@ class Connection(asyncio.Protocol):
     def responded(self, stream: Stream) -> None:
         """The response is complete: what is left of the request is not waited for."""
         self.streams.pop(stream.id, None)
-        if self.http2 and not stream.body_done and not self._over:
-            try:
-                self.engine.reset(stream.id, raw.CNO_RST_NO_ERROR)
-            except ConnectionError:
-                pass
-        self._after_writing()
-        if self.http2 or self._over:
-            return
+        if not self.http2:
+            self.flush()
+        else:
+            if not stream.body_done and not self._over:
+                self._reset(stream, CONSTANTS["CNO_RST_NO_ERROR"])
+            if not self._flushing:
+                self.flush_soon()
+        if self._batch.events_size:
+            self._tell()
         if self._half_closed:
             self._end()
-        elif self.engine.pending:
-            self.loop.call_soon(self._go_on)
-        else:
-            self._resume_reading()
+        elif not self._reading:
+            if self._batch.kept:
+                self.loop.call_soon(self._go_on)
+            else:
+                self._resume_reading()
 
     def finished(self) -> None:
         """An application has returned."""
@@ -345,21 +343,20 @@ class Connection(asyncio.Protocol):
         """A response that cannot be completed: the client must not take it for whole."""
         if self.streams.pop(stream.id, None) is None or self._over:
             return
-        try:
-            self.engine.reset(stream.id, raw.CNO_RST_INTERNAL_ERROR)
-        except ConnectionError:
-            pass
+        self._reset(stream, CONSTANTS["CNO_RST_INTERNAL_ERROR"])
         self.flush()
         if not self.http2 and self._transport is not None:
             self._over = True
             self._transport.abort()
 
-    def _after_writing(self) -> None:
-        if not self.streams:
-            self._deadline = self.host.now + self.host.keep_alive
-        self.flush_soon()
-        if self.engine.batch.events_size:
-            self.dispatch(self.engine.events(), b"")
+    def _reset(self, stream: Stream, code: int) -> None:
+        with suppress(StreamGone, Disconnected):
+            self.engine.reset(stream.id, code)
+
+    def _tell(self) -> None:
+        """Hands out what writing has made happen."""
+        for event in self.engine.events():
+            self._on_event(event)
 
     async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
         if self._over or stream.id not in self.streams:
@@ -390,7 +387,8 @@ class Connection(asyncio.Protocol):
             self.flush()
         else:
             self.engine.shutdown(final=True)
-            self._after_writing()
+            self.flush()
+            self._tell()
 
     def cut(self) -> None:
         """Ends everything now; applications are told first."""
@@ -403,7 +401,8 @@ class Connection(asyncio.Protocol):
         if self._drain_by and not self._over:
             self._drain_by = 0.0
             self.engine.shutdown(final=True)
-            self._after_writing()
+            self.flush()
+            self._tell()
 
     def _end(self) -> None:
         """All is said: the transport closes once the client has had it."""
@@ -431,6 +430,6 @@ class Connection(asyncio.Protocol):
             self._lose(self.streams.popitem()[1])
 
 
-def peer_name(connection: Any) -> str:
+def peer_name(connection: Connection) -> str:
     """The client for a log line."""
     return f"{connection.client[0]}:{connection.client[1]}" if connection.client else "unix"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from cno import raw
 from cno.connection import Connection
-from cno.raw import Event
+from cno.engine import CONSTANTS, Event
 
 SPEC_VERSION = "2.5"
 
-_HTTP1_0: int = raw.CNO_MESSAGE_HTTP1_0
+_HTTP1_0: int = CONSTANTS["CNO_MESSAGE_HTTP1_0"]
 
 
 def http_scope(
     connection: Connection, event: Event, root_path: str, state: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The scope for a HEAD event. A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is
-    what was on the wire. `path` begins with `root_path` exactly once."""
+    """The scope for a HEAD event.
+
+    A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
+    begins with `root_path` exactly once.
+    """
     _, _, flags, _, method, raw_path, path, query, headers = event
     if type(path) is not str:
         path = path.decode("utf-8", "replace")

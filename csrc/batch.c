@@ -1,6 +1,6 @@
 // A ready-made client of the public callbacks: events into one arena, output into another.
-// Knows core.h and nothing behind it; what an application server makes of a request is decided here once,
-// in C, for every request.
+// Knows core.h and nothing behind it; what an application server makes of a request is decided here
+// once, in C, for every request.
 #include "batch.h"
 
 #include <string.h>
@@ -73,7 +73,8 @@ static void put_fields(struct cno__writer *w, const struct cno_header_t *list, s
 // ---- what a gateway wants of a request ---------------------------------------------------------
 
 // One cookie field with all crumbs (RFC 9113 section 8.2.3), in place of the first.
-static void put_cookies(struct cno__writer *w, const struct cno_header_t *list, size_t first, size_t count) {
+static void put_cookies(struct cno__writer *w, const struct cno_header_t *list, size_t first,
+                        size_t count) {
     size_t size = 0, after = 0;
     for (size_t i = first; i < count; i++)
         if (list[i].id == CNO_NAME_COOKIE)
@@ -92,7 +93,8 @@ static void put_cookies(struct cno__writer *w, const struct cno_header_t *list, 
     }
 }
 
-static void put_gateway_fields(struct cno__writer *w, const struct cno_header_t *list, size_t count, int h2) {
+static void put_gateway_fields(struct cno__writer *w, const struct cno_header_t *list, size_t count,
+                               int h2) {
     size_t at = cno__put_list(w);
     uint32_t kept = 0;
     int has_authority = 0, has_cookie = 0;
@@ -129,7 +131,7 @@ static void put_gateway_fields(struct cno__writer *w, const struct cno_header_t 
 }
 
 static int hex(char c) {
-    return c >= '0' && c <= '9'                       ? c - '0'
+    return c >= '0' && c <= '9'                     ? c - '0'
            : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
                                                     : -1;
 }
@@ -158,7 +160,8 @@ static void put_decoded(struct cno__writer *w, struct cno_buffer_t path) {
 
 // The target without scheme and authority (absolute-form, RFC 9112 section 3.2.2).
 static struct cno_buffer_t origin_form(struct cno_buffer_t target) {
-    const char *colon = target.size && target.data[0] != '/' ? memchr(target.data, ':', target.size) : NULL;
+    const char *colon =
+        target.size && target.data[0] != '/' ? memchr(target.data, ':', target.size) : NULL;
     size_t start = colon ? (size_t)(colon - target.data) : target.size;
     if (target.size < start + 3 || memcmp(colon, "://", 3))
         return target;
@@ -398,8 +401,8 @@ static void add_length(struct answer *answer, size_t size) {
         (struct cno_header_t){{"content-length", 14}, {at, (size_t)(end - at)}, 0, 0};
 }
 
-// Lowers the names of list[0..count) into a copy where any has capitals. Returns the copy, to be released,
-// or NULL when none was needed; *failed is set when there is no memory.
+// Lowers the names of list[0..count) into a copy where any has capitals. Returns the copy, to be
+// released, or NULL when none was needed; *failed is set when there is no memory.
 static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     size_t size = 0;
     int any = 0;
@@ -413,16 +416,18 @@ static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     for (size_t i = 0; copy && i < count; i++) {
         struct cno_buffer_t name = list[i].name;
         for (size_t k = 0; k < name.size; k++)
-            at[k] = name.data[k] >= 'A' && name.data[k] <= 'Z' ? (char)(name.data[k] | 0x20) : name.data[k];
+            at[k] = name.data[k] >= 'A' && name.data[k] <= 'Z' ? (char)(name.data[k] | 0x20)
+                                                               : name.data[k];
         list[i].name.data = at;
         at += name.size;
     }
     return copy;
 }
 
-int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields, size_t fields_size,
-                     const char *body, size_t body_size, int final) {
-    struct answer answer = {.count = 0};
+int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
+                     size_t fields_size, const char *body, size_t body_size, int final) {
+    struct answer answer;
+    answer.count = 0;
     struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
     long count = cno__read_fields(fields, fields_size, list, sizeof(list) / sizeof(*list));
     if (count < 0)
@@ -435,7 +440,8 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
     answer.count += (size_t)count;
     if (final && !has_length && code >= 200 && code != 204 && code != 304)
         add_length(&answer, body_size);
-    char *copy = cno_version(&b->conn) == CNO_HTTP2 ? lower_names(answer.list, answer.count, &failed) : NULL;
+    char *copy =
+        cno_version(&b->conn) == CNO_HTTP2 ? lower_names(answer.list, answer.count, &failed) : NULL;
     if (failed)
         return CNO_ERROR;
     struct cno_message_t msg = {.code = code, .headers = answer.list, .headers_len = answer.count};
@@ -444,8 +450,9 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
     return r;
 }
 
-int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method, size_t method_size,
-                   const char *path, size_t path_size, const char *fields, size_t fields_size, int final) {
+int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method,
+                   size_t method_size, const char *path, size_t path_size, const char *fields,
+                   size_t fields_size, int final) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
     long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
     struct cno_message_t msg = {
@@ -462,8 +469,10 @@ int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, s
                    const char *path, size_t path_size, const char *fields, size_t fields_size) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
     long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
-    struct cno_message_t msg = {
-        .method = {method, method_size}, .path = {path, path_size}, .headers = list, .headers_len = (size_t)count};
+    struct cno_message_t msg = {.method = {method, method_size},
+                                .path = {path, path_size},
+                                .headers = list,
+                                .headers_len = (size_t)count};
     return count < 0 ? CNO_ERROR : cno_write_push(&b->conn, parent, &msg);
 }
 
@@ -498,7 +507,8 @@ int cno_defaults_set(struct cno_defaults_t *defaults, const char *fields, size_t
     memcpy(text, fields, fields_size);
     long count = cno__read_fields(text, fields_size, list, CNO_MAX_DEFAULTS);
     for (long i = 0; i < count; i++) {
-        if (cno__name_is_valid_h2(list[i].name.data, list[i].name.size) && list[i].name.data[0] != ':' &&
+        if (cno__name_is_valid_h2(list[i].name.data, list[i].name.size) &&
+            list[i].name.data[0] != ':' &&
             cno__value_is_valid(list[i].value.data, list[i].value.size))
             continue;
         cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "default field %ld cannot be sent", i);

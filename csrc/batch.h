@@ -1,9 +1,11 @@
-// A ready-made set of callbacks for languages in which every call costs: what happens during one call is
-// written, as one value, into one arena, and what is to be sent is gathered until it is taken.
+// A ready-made set of callbacks for languages in which every call costs: what happens during one
+// call is written, as one value, into one arena, and what is to be sent is gathered until it is
+// taken.
 //
-// Values cross in the marshal format of CPython (version 2 tags: lists, tuples, bytes, ASCII and UTF-8
-// strings, 32-bit integers, None, floats), because the interpreter reads and writes it in C: a whole list of
-// events with its field lists is built by one marshal.loads, and a field list to send is one marshal.dumps.
+// Values cross in the marshal format of CPython (version 2 tags: lists, tuples, bytes, ASCII and
+// UTF-8 strings, 32-bit integers, None, floats), because the interpreter reads and writes it in C:
+// a whole list of events with its field lists is built by one marshal.loads, and a field list to
+// send is one marshal.dumps.
 #pragma once
 
 #include "core.h"
@@ -16,8 +18,10 @@ extern "C" {
 enum CNO_EVENT {
     // kind, stream
     CNO_EVENT_START = 0,
-    // kind, stream, flags (enum CNO_MESSAGE_FLAGS | CNO_BATCH_START), code, method (str) or reason (bytes),
-    // target (bytes), path (decoded: str, or bytes if it is not UTF-8), query (bytes), fields ([(bytes, bytes)]).
+    // kind, stream, flags (enum CNO_MESSAGE_FLAGS | CNO_BATCH_START), code, method (str) or reason
+    // (bytes),
+    // target (bytes), path (decoded: str, or bytes if it is not UTF-8), query (bytes), fields
+    // ([(bytes, bytes)]).
     // Path and query are None but for a gateway, whose target is the path as it was on the wire.
     // With CNO_MESSAGE_FINAL no TAIL follows.
     CNO_EVENT_HEAD = 1,
@@ -45,7 +49,8 @@ enum CNO_EVENT {
 enum CNO_BATCH_FLAGS {
     // In an event: on_stream_start came with the head.
     CNO_BATCH_START = 256,
-    // To cno_batch_new: requests are for a gateway. `:authority` becomes `host`, the other pseudo-fields go,
+    // To cno_batch_new: requests are for a gateway. `:authority` becomes `host`, the other
+    // pseudo-fields go,
     // cookie crumbs are joined, the path is cut from the target and decoded.
     CNO_BATCH_GATEWAY = 1,
 };
@@ -55,19 +60,19 @@ struct cno_defaults_t;
 
 struct cno_batch_t {
     struct cno_connection_t conn;
-    char *events;        // a marshalled list; read and then set events_size to 0 after each call
+    char *events;  // a marshalled list; read and then set events_size to 0 after each call
     size_t events_size;
     size_t events_room;
-    char *out;           // octets for the transport; take them and set out_size to 0
+    char *out;  // octets for the transport; take them and set out_size to 0
     size_t out_size;
     size_t out_room;
-    size_t kept;         // cno_pending() after the last cno_batch_consume
-    uint32_t version;    // cno_version() after the last call
+    size_t kept;       // cno_pending() after the last cno_batch_consume
+    uint32_t version;  // cno_version() after the last call
     uint32_t flags;
-    uint32_t count;      // events in the list
-    uint32_t started;    // a stream that was begun and whose head is not told yet
-    uint32_t headed;     // a stream whose head was FINAL: its tail is not told
-    const char *input;   // what cno_batch_consume was given
+    uint32_t count;     // events in the list
+    uint32_t started;   // a stream that was begun and whose head is not told yet
+    uint32_t headed;    // a stream whose head was FINAL: its tail is not told
+    const char *input;  // what cno_batch_consume was given
     size_t input_size;
     const struct cno_defaults_t *defaults;
 };
@@ -79,15 +84,17 @@ void cno_batch_free(struct cno_batch_t *);
 // cno_consume. Whatever it returns, events and output may be there.
 int cno_batch_consume(struct cno_batch_t *, const char *data, size_t size);
 
-// cno_write_head. `code` 0 is a request, with method and path. `fields` is a marshalled list of pairs of bytes.
-int cno_batch_head(struct cno_batch_t *, uint32_t stream, int code, const char *method, size_t method_size,
-                   const char *path, size_t path_size, const char *fields, size_t fields_size, int final);
+// cno_write_head. `code` 0 is a request, with method and path. `fields` is a marshalled list of
+// pairs of bytes.
+int cno_batch_head(struct cno_batch_t *, uint32_t stream, int code, const char *method,
+                   size_t method_size, const char *path, size_t path_size, const char *fields,
+                   size_t fields_size, int final);
 
-// cno_write_message for what an application answers: names are lowered where HTTP/2 is spoken, the default
-// fields that it did not set are added, and Content-Length if `final`. Returns how many octets of the body
-// were taken.
-int cno_batch_answer(struct cno_batch_t *, uint32_t stream, int code, const char *fields, size_t fields_size,
-                     const char *body, size_t body_size, int final);
+// cno_write_message for what an application answers: names are lowered where HTTP/2 is spoken, the
+// default fields that it did not set are added, and Content-Length if `final`. Returns how many
+// octets of the body were taken.
+int cno_batch_answer(struct cno_batch_t *, uint32_t stream, int code, const char *fields,
+                     size_t fields_size, const char *body, size_t body_size, int final);
 
 // cno_write_push and cno_write_tail with marshalled fields.
 int cno_batch_push(struct cno_batch_t *, uint32_t parent, const char *method, size_t method_size,
@@ -97,8 +104,8 @@ int cno_batch_tail(struct cno_batch_t *, uint32_t stream, const char *fields, si
 // An empty set; NULL when there is no memory. It must outlive the batches that point to it.
 struct cno_defaults_t *cno_defaults_new(void);
 
-// Replaces the default fields by a marshalled list of at most CNO_MAX_DEFAULTS. Errors: ASSERTION for fields
-// that cannot be sent, NO_MEMORY; the old ones stay then.
+// Replaces the default fields by a marshalled list of at most CNO_MAX_DEFAULTS. Errors: ASSERTION
+// for fields that cannot be sent, NO_MEMORY; the old ones stay then.
 int cno_defaults_set(struct cno_defaults_t *, const char *fields, size_t fields_size);
 void cno_defaults_free(struct cno_defaults_t *);
 

@@ -6,6 +6,10 @@
 
 #include "words.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 // ---- eight octets at a time --------------------------------------------------------------------
 // Each octet of a word is judged in its own lane, with no carry into the next one: a lane is at
 // most 0x7f before something of at most 0x80 is added. The verdict is the top bit of the lane.
@@ -44,8 +48,26 @@ static inline size_t first_lane(uint64_t lanes) {
 #endif
 }
 
+#ifdef __SSE2__
+// The same for sixteen octets: one bit each.
+static inline unsigned not_in_value16(const char *data) {
+    __m128i octets = _mm_loadu_si128((const __m128i *)data);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(0x1f)), octets);
+    __m128i tab = _mm_cmpeq_epi8(octets, _mm_set1_epi8('\t'));
+    __m128i del = _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), del));
+}
+#endif
+
 size_t cno__value_span(const char *data, size_t size) {
     size_t i = 0;
+#ifdef __SSE2__
+    for (; size - i >= 16; i += 16) {
+        unsigned bad = not_in_value16(data + i);
+        if (bad)
+            return i + (size_t)__builtin_ctz(bad);
+    }
+#endif
     for (; size - i >= 8; i += 8) {
         uint64_t bad = not_in_value(cno__load8(data + i));
         if (bad)
@@ -106,19 +128,19 @@ const unsigned char cno__tchar_lower[256] = {
 
 static enum CNO_NAME pseudo_id(const char *name, size_t size) {
     switch (size) {
-    case 5:
-        return IS(":path") ? CNO_NAME_P_PATH : CNO_NAME_P_UNKNOWN;
-    case 7:
-        return IS(":method")   ? CNO_NAME_P_METHOD
-               : IS(":scheme") ? CNO_NAME_P_SCHEME
-               : IS(":status") ? CNO_NAME_P_STATUS
-                               : CNO_NAME_P_UNKNOWN;
-    case 9:
-        return IS(":protocol") ? CNO_NAME_P_PROTOCOL : CNO_NAME_P_UNKNOWN;
-    case 10:
-        return IS(":authority") ? CNO_NAME_P_AUTHORITY : CNO_NAME_P_UNKNOWN;
-    default:
-        return CNO_NAME_P_UNKNOWN;
+        case 5:
+            return IS(":path") ? CNO_NAME_P_PATH : CNO_NAME_P_UNKNOWN;
+        case 7:
+            return IS(":method")   ? CNO_NAME_P_METHOD
+                   : IS(":scheme") ? CNO_NAME_P_SCHEME
+                   : IS(":status") ? CNO_NAME_P_STATUS
+                                   : CNO_NAME_P_UNKNOWN;
+        case 9:
+            return IS(":protocol") ? CNO_NAME_P_PROTOCOL : CNO_NAME_P_UNKNOWN;
+        case 10:
+            return IS(":authority") ? CNO_NAME_P_AUTHORITY : CNO_NAME_P_UNKNOWN;
+        default:
+            return CNO_NAME_P_UNKNOWN;
     }
 }
 
@@ -126,31 +148,33 @@ enum CNO_NAME cno__name_id(const char *name, size_t size) {
     if (size && name[0] == ':')
         return pseudo_id(name, size);
     switch (size) {
-    case 2:
-        return IS("te") ? CNO_NAME_TE : CNO_NAME_OTHER;
-    case 4:
-        return IS("date") ? CNO_NAME_DATE : IS("host") ? CNO_NAME_HOST : CNO_NAME_OTHER;
-    case 6:
-        return IS("cookie")   ? CNO_NAME_COOKIE
-               : IS("expect") ? CNO_NAME_EXPECT
-               : IS("server") ? CNO_NAME_SERVER
-                              : CNO_NAME_OTHER;
-    case 7:
-        return IS("trailer") ? CNO_NAME_TRAILER : IS("upgrade") ? CNO_NAME_UPGRADE : CNO_NAME_OTHER;
-    case 10:
-        return IS("connection")   ? CNO_NAME_CONNECTION
-               : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE
+        case 2:
+            return IS("te") ? CNO_NAME_TE : CNO_NAME_OTHER;
+        case 4:
+            return IS("date") ? CNO_NAME_DATE : IS("host") ? CNO_NAME_HOST : CNO_NAME_OTHER;
+        case 6:
+            return IS("cookie")   ? CNO_NAME_COOKIE
+                   : IS("expect") ? CNO_NAME_EXPECT
+                   : IS("server") ? CNO_NAME_SERVER
                                   : CNO_NAME_OTHER;
-    case 14:
-        return IS("content-length")   ? CNO_NAME_CONTENT_LENGTH
-               : IS("http2-settings") ? CNO_NAME_HTTP2_SETTINGS
+        case 7:
+            return IS("trailer")   ? CNO_NAME_TRAILER
+                   : IS("upgrade") ? CNO_NAME_UPGRADE
+                                   : CNO_NAME_OTHER;
+        case 10:
+            return IS("connection")   ? CNO_NAME_CONNECTION
+                   : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE
                                       : CNO_NAME_OTHER;
-    case 16:
-        return IS("proxy-connection") ? CNO_NAME_PROXY_CONNECTION : CNO_NAME_OTHER;
-    case 17:
-        return IS("transfer-encoding") ? CNO_NAME_TRANSFER_ENCODING : CNO_NAME_OTHER;
-    default:
-        return CNO_NAME_OTHER;
+        case 14:
+            return IS("content-length")   ? CNO_NAME_CONTENT_LENGTH
+                   : IS("http2-settings") ? CNO_NAME_HTTP2_SETTINGS
+                                          : CNO_NAME_OTHER;
+        case 16:
+            return IS("proxy-connection") ? CNO_NAME_PROXY_CONNECTION : CNO_NAME_OTHER;
+        case 17:
+            return IS("transfer-encoding") ? CNO_NAME_TRANSFER_ENCODING : CNO_NAME_OTHER;
+        default:
+            return CNO_NAME_OTHER;
     }
 }
 
@@ -172,7 +196,38 @@ int cno__name_is_token(const char *name, size_t size) {
     return size != 0;
 }
 
+int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
+    unsigned difference = 0;
+    size_t i = size && name[0] == ':';
+    if (i == size)
+        return 0;
+    lower[0] = ':';
+    for (; i < size; i++) {
+        unsigned char c = (unsigned char)name[i], l = cno__tchar_lower[c];
+        if (!l)
+            return 0;
+        lower[i] = (char)l;
+        difference |= c ^ l;
+    }
+    *changed = difference != 0;
+    return 1;
+}
+
 // ---- values ------------------------------------------------------------------------------------
+
+static const unsigned char NOT_IN_HOST[128] = {
+    ['"'] = 1,  ['#'] = 1, [','] = 1, ['/'] = 1, ['<'] = 1, ['>'] = 1, ['?'] = 1,  ['@'] = 1,
+    ['\\'] = 1, ['^'] = 1, ['`'] = 1, ['{'] = 1, ['|'] = 1, ['}'] = 1, [0x7f] = 1,
+};
+
+int cno__host_is_valid(const char *host, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)host[i];
+        if (c <= ' ' || c > 0x7f || NOT_IN_HOST[c])
+            return 0;
+    }
+    return 1;
+}
 
 int cno__parse_uint(const char *data, size_t size, uint64_t *out) {
     uint64_t number = 0;
@@ -218,4 +273,12 @@ int cno__list_next(const char *data, size_t size, size_t *pos, const char **item
     *item = data + start;
     *item_size = i - start;
     return 1;
+}
+
+int cno__list_has(const char *data, size_t size, const char *lower) {
+    const char *item;
+    for (size_t pos = 0, length; cno__list_next(data, size, &pos, &item, &length);)
+        if (cno__equals_icase(item, length, lower))
+            return 1;
+    return 0;
 }

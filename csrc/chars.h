@@ -33,6 +33,10 @@ enum CNO_NAME {
 // RFC 9110 section 5.6.2: for a tchar its lower-case form, for any other octet 0.
 extern const unsigned char cno__tchar_lower[256];
 
+// Writes the lower-case form of a name to `lower`, which has room for `size` octets. Returns 0 when
+// it is no token; an octet in front may be a colon. *changed is set if there were capitals.
+int cno__name_lower(const char *name, size_t size, char *lower, int *changed);
+
 // Which of the names above this is. Compares exactly: `name` must be lower-case already.
 enum CNO_NAME cno__name_id(const char *name, size_t size);
 
@@ -45,7 +49,12 @@ int cno__name_is_token(const char *name, size_t size);
 // RFC 9110 section 5.5: no control octets but HTAB, and no white space at either end.
 int cno__value_is_valid(const char *value, size_t size);
 
-// Length of the longest prefix of octets that may stand in a field value (VCHAR, obs-text, SP, HTAB).
+// uri-host [ ":" port ] as far as its octets tell (RFC 3986 section 3.2.2): nothing that begins a
+// path, no user information, no list. May be empty.
+int cno__host_is_valid(const char *host, size_t size);
+
+// Length of the longest prefix of octets that may stand in a field value (VCHAR, obs-text, SP,
+// HTAB).
 size_t cno__value_span(const char *data, size_t size);
 
 // Length of the longest prefix of octets that may stand in a request target: VCHAR without '#'
@@ -58,6 +67,10 @@ int cno__parse_uint(const char *data, size_t size, uint64_t *out);
 // ASCII case-insensitive equality; `lower` is a lower-case literal.
 int cno__equals_icase(const char *data, size_t size, const char *lower);
 
-// Walks a comma-separated list (RFC 9110 section 5.6.1): sets the next non-empty, trimmed element and
-// returns 1, or returns 0 at the end. Start with *pos = 0.
-int cno__list_next(const char *data, size_t size, size_t *pos, const char **item, size_t *item_size);
+// Whether a comma-separated list has this element, in any case; `lower` is a lower-case literal.
+int cno__list_has(const char *data, size_t size, const char *lower);
+
+// Walks a comma-separated list (RFC 9110 section 5.6.1): sets the next non-empty, trimmed element
+// and returns 1, or returns 0 at the end. Start with *pos = 0.
+int cno__list_next(const char *data, size_t size, size_t *pos, const char **item,
+                   size_t *item_size);

@@ -21,8 +21,8 @@ struct cno_buffer_t {
 // ---- errors ------------------------------------------------------------------------------------
 
 enum CNO_ERRNO {
-    CNO_ERRNO_ASSERTION = 1,       // the caller did what the contract forbids; nothing was sent
-    CNO_ERRNO_NO_MEMORY = 2,       // an allocation failed
+    CNO_ERRNO_ASSERTION = 1,  // the caller did what the contract forbids; nothing was sent
+    CNO_ERRNO_NO_MEMORY = 2,  // an allocation failed
     CNO_ERRNO_NOT_IMPLEMENTED = 3,
     CNO_ERRNO_PROTOCOL = 4,        // the peer broke the protocol; the connection is over
     CNO_ERRNO_INVALID_STREAM = 6,  // this stream is gone or never was; only this call fails
@@ -31,8 +31,9 @@ enum CNO_ERRNO {
 };
 
 struct cno_error_t {
-    int code;            // enum CNO_ERRNO, or what a callback returned
-    uint32_t wire;       // what the peer was told: an RFC 9113 section 7 code or an HTTP status; 0: nothing
+    int code;  // enum CNO_ERRNO, or what a callback returned
+    uint32_t
+        wire;  // what the peer was told: an RFC 9113 section 7 code or an HTTP status; 0: nothing
     uint64_t offset;     // PROTOCOL: octets of input before the one that was wrong
     const char *reason;  // a stable word for logs and tests, such as "bad-chunk-size"; never NULL
     char text[192];      // what was wrong, for a person
@@ -58,8 +59,9 @@ struct cno_allocator_t {
     void (*release)(void *data);
 };
 
-// Replaces the allocator for everything allocated from then on. NULL restores realloc and free. Call
-// before the first connection is made: memory is released by whichever allocator is set at that time.
+// Replaces the allocator for everything allocated from then on. NULL restores realloc and free.
+// Call before the first connection is made: memory is released by whichever allocator is set at
+// that time.
 void cno_set_allocator(const struct cno_allocator_t *allocator);
 
 void *cno__resize(void *data, size_t size);  // NULL and the error NO_MEMORY when there is none
@@ -77,7 +79,8 @@ struct cno__bytes {
 int cno__bytes_reserve(struct cno__bytes *, size_t more);
 int cno__bytes_append(struct cno__bytes *, const void *data, size_t size);
 void cno__bytes_consume(struct cno__bytes *, size_t size);
-void cno__bytes_clear(struct cno__bytes *);  // empty; keeps at most CNO_BUFFER_KEEP octets of capacity
+void cno__bytes_clear(
+    struct cno__bytes *);  // empty; keeps at most CNO_BUFFER_KEEP octets of capacity
 void cno__bytes_free(struct cno__bytes *);
 
 #ifdef __cplusplus

@@ -3,8 +3,8 @@
 
 // ---- fields ------------------------------------------------------------------------------------
 
-// Fields per message, pseudo-fields and cookie crumbs counted one by one. Apache and hyper take 100,
-// HAProxy 101. One more is answered 431 and the connection lives.
+// Fields per message, pseudo-fields and cookie crumbs counted one by one. Apache and hyper take
+// 100, HAProxy 101. One more is answered 431 and the connection lives.
 #define CNO_MAX_HEADERS 128
 
 // Fields per HTTP/2 block that are still decoded (not stored) to keep HPACK in sync. One more ends

@@ -19,27 +19,27 @@ enum {
 enum CNO_MODE { CNO_MODE_NEW, CNO_MODE_H1, CNO_MODE_H2, CNO_MODE_OVER };
 
 enum CNO_CONN_FLAGS {
-    CNO_CONN_SNIFF = 1,       // h1 server: the first octets may be the HTTP/2 preface
-    CNO_CONN_CLOSING = 2,     // no new exchanges; on_close when the last one has ended
-    CNO_CONN_CONSUMING = 4,   // inside cno_consume
-    CNO_CONN_SETTINGS = 8,    // h2: the peer's SETTINGS have come
-    CNO_CONN_EXPECT = 16,     // h1 server: 100 was asked for and nothing of the body has come
-    CNO_CONN_EOF = 32,        // the transport gave all it had
+    CNO_CONN_SNIFF = 1,         // h1 server: the first octets may be the HTTP/2 preface
+    CNO_CONN_CLOSING = 2,       // no new exchanges; on_close when the last one has ended
+    CNO_CONN_CONSUMING = 4,     // inside cno_consume
+    CNO_CONN_SETTINGS = 8,      // h2: the peer's SETTINGS have come
+    CNO_CONN_EXPECT = 16,       // h1 server: 100 was asked for and nothing of the body has come
+    CNO_CONN_EOF = 32,          // the transport gave all it had
     CNO_CONN_REQUEST_1_0 = 64,  // h1 server: the request under way is HTTP/1.0
     CNO_CONN_KEEP_ALIVE = 128,  // h1 server: and asked for keep-alive by name
 };
 
 // What the next octets of an HTTP/1 connection are.
 enum CNO_H1_READ {
-    CNO_H1_START,       // blank lines, then a head
+    CNO_H1_START,  // blank lines, then a head
     CNO_H1_HEAD,
-    CNO_H1_LENGTH,      // body_left octets of body
+    CNO_H1_LENGTH,  // body_left octets of body
     CNO_H1_CHUNK_LINE,
-    CNO_H1_CHUNK,       // body_left octets of a chunk
-    CNO_H1_CHUNK_END,   // its CRLF
+    CNO_H1_CHUNK,      // body_left octets of a chunk
+    CNO_H1_CHUNK_END,  // its CRLF
     CNO_H1_TRAILERS,
-    CNO_H1_UNTIL_EOF,   // client: a close-delimited body (RFC 9112 section 6.3)
-    CNO_H1_WAIT,        // server: the next request, once this one is answered
+    CNO_H1_UNTIL_EOF,  // client: a close-delimited body (RFC 9112 section 6.3)
+    CNO_H1_WAIT,       // server: the next request, once this one is answered
 };
 
 enum CNO_H2_READ { CNO_H2_PREFACE, CNO_H2_FRAME, CNO_H2_DATA };
@@ -60,26 +60,26 @@ enum CNO_PROGRESS { CNO_AT_HEAD, CNO_AT_BODY, CNO_AT_END };
 
 // How the end of a body we write is told (RFC 9112 section 6).
 enum CNO_FRAMING {
-    CNO_FRAMING_NONE,     // no body: what is written is counted and dropped
+    CNO_FRAMING_NONE,  // no body: what is written is counted and dropped
     CNO_FRAMING_LENGTH,
     CNO_FRAMING_CHUNKED,
     CNO_FRAMING_CLOSE,
-    CNO_FRAMING_FRAMES,   // HTTP/2 DATA
-    CNO_FRAMING_RAW,      // after 101 or CONNECT
+    CNO_FRAMING_FRAMES,  // HTTP/2 DATA
+    CNO_FRAMING_RAW,     // after 101 or CONNECT
 };
 
 struct cno_stream_t {
     struct cno_stream_t *next;  // in its bucket, or among the spare or dead ones
     uint32_t id;
-    uint8_t state;       // enum CNO_STREAM_STATE; only cno__stream_set changes it
-    uint8_t reading;     // enum CNO_PROGRESS
-    uint8_t writing;     // enum CNO_PROGRESS
-    uint8_t framing;     // enum CNO_FRAMING of what we write
-    uint8_t method;      // enum CNO__METHOD of the request
-    uint8_t read_sized;  // read_left counts down
+    uint8_t state;        // enum CNO_STREAM_STATE; only cno__stream_set changes it
+    uint8_t reading;      // enum CNO_PROGRESS
+    uint8_t writing;      // enum CNO_PROGRESS
+    uint8_t framing;      // enum CNO_FRAMING of what we write
+    uint8_t method;       // enum CNO__METHOD of the request
+    uint8_t read_sized;   // read_left counts down
     uint8_t write_sized;  // write_left counts down
-    uint8_t initiator;   // enum CNO_PEER_KIND
-    uint8_t chunked;     // h1: the body being read is chunked
+    uint8_t initiator;    // enum CNO_PEER_KIND
+    uint8_t chunked;      // h1: the body being read is chunked
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;
@@ -99,14 +99,15 @@ static inline int cno__is_server(const struct cno_connection_t *c) {
 struct cno_stream_t *cno__stream_find(const struct cno_connection_t *, uint32_t id);
 
 // Puts a new stream in the map and fires on_stream_start. NULL: cno_error() says why.
-struct cno_stream_t *cno__stream_new(struct cno_connection_t *, uint32_t id, enum CNO_PEER_KIND initiator,
-                                     enum CNO_STREAM_STATE);
+struct cno_stream_t *cno__stream_new(struct cno_connection_t *, uint32_t id,
+                                     enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE);
 
 // The one place where a stream's state changes.
 void cno__stream_set(struct cno_connection_t *, struct cno_stream_t *, enum CNO_STREAM_STATE);
 
 // One side has said all it will; on_stream_end when the other had too.
-int cno__stream_half_close(struct cno_connection_t *, struct cno_stream_t *, enum CNO_PEER_KIND side);
+int cno__stream_half_close(struct cno_connection_t *, struct cno_stream_t *,
+                           enum CNO_PEER_KIND side);
 
 // Both sides are through, whatever they had left to say; `side` caused it.
 int cno__stream_close(struct cno_connection_t *, struct cno_stream_t *, uint32_t code,
@@ -120,14 +121,17 @@ int cno__stream_close_after(struct cno_connection_t *, uint32_t last, enum CNO_P
                             uint32_t code, enum CNO_PEER_KIND side);
 
 // Calls `visit` for each stream; it must not make or close any.
-int cno__stream_each(struct cno_connection_t *, int (*visit)(struct cno_connection_t *, struct cno_stream_t *,
-                                                             void *), void *argument);
+int cno__stream_each(struct cno_connection_t *,
+                     int (*visit)(struct cno_connection_t *, struct cno_stream_t *, void *),
+                     void *argument);
 
-// How a remote stream, closed now, came to be so. Frames on it are a fault of the peer only if it knew.
+// How a remote stream, closed now, came to be so. Frames on it are a fault of the peer only if it
+// knew.
 enum CNO_CLOSED { CNO_CLOSED_BY_US, CNO_CLOSED_BY_PEER, CNO_CLOSED_UNUSED };
 enum CNO_CLOSED cno__stream_closed(const struct cno_connection_t *, uint32_t id);
 
-// The peer's newest stream id, whether we open it or not; those it left out are closed (section 5.1.1).
+// The peer's newest stream id, whether we open it or not; those it left out are closed
+// (section 5.1.1).
 void cno__stream_skip(struct cno_connection_t *, uint32_t id);
 
 void cno__stream_release_dead(struct cno_connection_t *);
@@ -138,7 +142,8 @@ int cno__close_if_idle(struct cno_connection_t *);
 
 // ---- core.c ------------------------------------------------------------------------------------
 
-// Notes what the peer did wrong, for core.c to answer; `at` octets beyond c->offset. Returns CNO__REFUSED.
+// Notes what the peer did wrong, for core.c to answer; `at` octets beyond c->offset. Returns
+// CNO__REFUSED.
 int cno__refuse(struct cno_connection_t *, const struct cno__fault *, size_t at);
 
 // Tells on_fault of an error that only costs one stream; `stream` 0 is never used here.
@@ -163,7 +168,8 @@ static inline void cno__take(struct cno_connection_t *c, struct cno__input *in, 
     c->offset += size;
 }
 
-// Whether a body of `size` octets, or of at least that if not `final`, is what Content-Length promises.
+// Whether a body of `size` octets, or of at least that if not `final`, is what Content-Length
+// promises.
 int cno__check_length(const struct cno__out_meta *, size_t size, int final);
 
 // ---- h1.c --------------------------------------------------------------------------------------
@@ -171,9 +177,10 @@ int cno__check_length(const struct cno__out_meta *, size_t size, int final);
 // Understands one more piece of input: CNO_OK, CNO__MORE, CNO__REFUSED or CNO_ERROR.
 int cno__h1_step(struct cno_connection_t *, struct cno__input *);
 // `size` octets of body follow at once; with `final` they are all of it.
-int cno__h1_write_head(struct cno_connection_t *, struct cno_stream_t *, const struct cno_message_t *,
-                       size_t size, int final);
-int cno__h1_write_data(struct cno_connection_t *, struct cno_stream_t *, const char *, size_t, int final);
+int cno__h1_write_head(struct cno_connection_t *, struct cno_stream_t *,
+                       const struct cno_message_t *, size_t size, int final);
+int cno__h1_write_data(struct cno_connection_t *, struct cno_stream_t *, const char *, size_t,
+                       int final);
 int cno__h1_write_tail(struct cno_connection_t *, struct cno_stream_t *, const struct cno_tail_t *);
 // A whole answer of the engine's own to a request that it refuses.
 int cno__h1_write_error(struct cno_connection_t *, int status, const char *text);
@@ -194,10 +201,12 @@ int cno__h2_write_frame(struct cno_connection_t *, uint8_t type, uint8_t flags, 
                         const void *payload, size_t size);
 int cno__h2_write_settings(struct cno_connection_t *, const struct cno_settings_t *old);
 int cno__h2_write_goaway(struct cno_connection_t *, uint32_t last, uint32_t code, const char *text);
-int cno__h2_write_head(struct cno_connection_t *, struct cno_stream_t *, const struct cno_message_t *,
-                       size_t size, int final);
-int cno__h2_write_push(struct cno_connection_t *, struct cno_stream_t *, const struct cno_message_t *);
-int cno__h2_write_data(struct cno_connection_t *, struct cno_stream_t *, const char *, size_t, int final);
+int cno__h2_write_head(struct cno_connection_t *, struct cno_stream_t *,
+                       const struct cno_message_t *, size_t size, int final);
+int cno__h2_write_push(struct cno_connection_t *, struct cno_stream_t *,
+                       const struct cno_message_t *);
+int cno__h2_write_data(struct cno_connection_t *, struct cno_stream_t *, const char *, size_t,
+                       int final);
 int cno__h2_write_tail(struct cno_connection_t *, struct cno_stream_t *, const struct cno_tail_t *);
 // RST_STREAM and the end of the stream, spending the reset budget where the peer caused it.
 int cno__h2_reset(struct cno_connection_t *, struct cno_stream_t *, uint32_t code);

@@ -123,7 +123,8 @@ static int answer_fault(struct cno_connection_t *c) {
     if (c->mode == CNO_MODE_H2) {
         code = error.wire;
         cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], code, error.reason);
-    } else if (cno__is_server(c) && error.wire && (!c->current || c->current->writing == CNO_AT_HEAD)) {
+    } else if (cno__is_server(c) && error.wire &&
+               (!c->current || c->current->writing == CNO_AT_HEAD)) {
         cno__h1_write_error(c, (int)error.wire, error.text);
     }
     c->mode = CNO_MODE_OVER;
@@ -192,7 +193,8 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
     if (size && c->in.size > CNO_MAX_PIPELINED && c->read == CNO_H1_WAIT)
-        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full", "the exchange before is not over");
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full",
+                             "the exchange before is not over");
     enter(c);
     c->flags |= CNO_CONN_CONSUMING;
     int r = feed(c, data, size);
@@ -223,8 +225,8 @@ int cno_eof(struct cno_connection_t *c) {
     if (cno__stream_close_all(c, CNO_RST_CANCEL, CNO_LOCAL))
         return leave(c, CNO_ERROR);
     if (cut)
-        return leave(c, cno_error_set(CNO_ERRNO_PROTOCOL, "cut", "the transport ended with %u streams open",
-                                      (unsigned)cut));
+        return leave(c, cno_error_set(CNO_ERRNO_PROTOCOL, "cut",
+                                      "the transport ended with %u streams open", (unsigned)cut));
     return leave(c, !was_over && CNO__FIRE(c, on_close) ? CNO_ERROR : CNO_OK);
 }
 
@@ -248,7 +250,8 @@ uint32_t cno_next_stream(const struct cno_connection_t *c) {
 }
 
 static int gone(uint32_t stream) {
-    return cno_error_set(CNO_ERRNO_INVALID_STREAM, "no-stream", "stream %u is not open", (unsigned)stream);
+    return cno_error_set(CNO_ERRNO_INVALID_STREAM, "no-stream", "stream %u is not open",
+                         (unsigned)stream);
 }
 
 // The stream that a client's request goes out on, new unless an earlier try made it.
@@ -276,27 +279,33 @@ static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t 
 static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, int final) {
     int request = !cno__is_server(c);
     if ((msg->code == 0) != request)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", request ? "not a request" : "not a response");
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
+                             request ? "not a request" : "not a response");
     if (request ? !cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size ||
                       cno__target_span(msg->path.data, msg->path.size) != msg->path.size
                 : msg->code < 100 || msg->code > 999)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "no such method, target or status");
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
+                             "no such method, target or status");
     if (!request && msg->code < 200 && (final || msg->code == 101))
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer", msg->code);
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer",
+                             msg->code);
     if (msg->headers_len > CNO_MAX_HEADERS_OUT)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields", CNO_MAX_HEADERS_OUT);
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields",
+                             CNO_MAX_HEADERS_OUT);
     return CNO_OK;
 }
 
 int cno__check_length(const struct cno__out_meta *meta, size_t size, int final) {
     if (!meta->has_length || (final ? meta->length == size : meta->length >= size))
         return CNO_OK;
-    return cno_error_set(CNO_ERRNO_ASSERTION, size > meta->length ? "body-too-long" : "body-too-short",
+    return cno_error_set(CNO_ERRNO_ASSERTION,
+                         size > meta->length ? "body-too-long" : "body-too-short",
                          "content-length is %llu and the body has %zu octets",
                          (unsigned long long)meta->length, size);
 }
 
-int cno_write_head(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg, int final) {
+int cno_write_head(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg,
+                   int final) {
     return cno_write_message(c, stream, msg, NULL, 0, final);
 }
 
@@ -313,11 +322,12 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
     if (!s && !(s = request_stream(c, stream, msg)))
         return leave(c, CNO_ERROR);
     if (s->writing != CNO_AT_HEAD)
-        return leave(c, s->writing == CNO_AT_BODY
-                            ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice", "the head was written already")
-                            : gone(stream));
+        return leave(c, s->writing == CNO_AT_BODY ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice",
+                                                                  "the head was written already")
+                                                  : gone(stream));
     int h2 = c->mode == CNO_MODE_H2;
-    int r = h2 ? cno__h2_write_head(c, s, msg, size, final) : cno__h1_write_head(c, s, msg, size, final);
+    int r = h2 ? cno__h2_write_head(c, s, msg, size, final)
+               : cno__h1_write_head(c, s, msg, size, final);
     if (r || !size)
         return leave(c, r);
     if (h2)
@@ -352,17 +362,21 @@ static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id)
     return s;
 }
 
-int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data, size_t size, int final) {
+int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data, size_t size,
+                   int final) {
     struct cno_stream_t *s = body_stream(c, stream);
     if (!s)
         return CNO_ERROR;
     if (size > INT32_MAX)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "too-large", "more than 2^31-1 octets in one call");
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
+                             "more than 2^31-1 octets in one call");
     if (s->write_sized && size > s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long", "%llu octets beyond the content-length",
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
+                             "%llu octets beyond the content-length",
                              (unsigned long long)(size - s->write_left));
     if (s->write_sized && final && size < s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short", "%llu octets short of the content-length",
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
+                             "%llu octets short of the content-length",
                              (unsigned long long)(s->write_left - size));
     enter(c);
     if (c->mode == CNO_MODE_H2)
@@ -376,12 +390,15 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
     if (!s)
         return CNO_ERROR;
     if (s->write_sized && s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short", "%llu octets short of the content-length",
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
+                             "%llu octets short of the content-length",
                              (unsigned long long)s->write_left);
     if (tail->headers_len > CNO_MAX_HEADERS_OUT)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields", CNO_MAX_HEADERS_OUT);
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields",
+                             CNO_MAX_HEADERS_OUT);
     enter(c);
-    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, tail) : cno__h1_write_tail(c, s, tail));
+    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, tail)
+                                           : cno__h1_write_tail(c, s, tail));
 }
 
 int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_STREAM_CODE code) {

@@ -1,8 +1,9 @@
 // Flow-control windows (RFC 9113 section 5.2), as arithmetic on one signed number.
 //
 // A send window is what the peer lets us send; it may go below zero when the peer lowers
-// SETTINGS_INITIAL_WINDOW_SIZE. A receive window is what we let the peer send; it is brought back to its
-// target once half of it is used up, so that an upload costs two updates per window and not one per frame.
+// SETTINGS_INITIAL_WINDOW_SIZE. A receive window is what we let the peer send; it is brought back
+// to its target once half of it is used up, so that an upload costs two updates per window and not
+// one per frame.
 #pragma once
 
 #include <stdint.h>
@@ -25,7 +26,8 @@ static inline int cno__window_take(int64_t *window, uint32_t size) {
     return 0;
 }
 
-// How much to announce now that `window` of `target` octets are left and `held` are not used up yet.
+// How much to announce now that `window` of `target` octets are left and `held` are not used up
+// yet.
 static inline uint32_t cno__window_due(int64_t window, uint32_t target, uint32_t held) {
     int64_t used = (int64_t)target - window - held;
     return used > 0 && used >= target / 2 ? (uint32_t)used : 0;

@@ -1,4 +1,5 @@
-// HTTP/2 frames as octets. Knows the layout of every frame type and nothing of streams or connections.
+// HTTP/2 frames as octets. Knows the layout of every frame type and nothing of streams or
+// connections.
 #include "frame.h"
 
 #include "core.h"
@@ -23,32 +24,27 @@ void cno__frame_encode(void *header, uint32_t size, uint8_t type, uint8_t flags,
     cno__write4(p + 5, stream);
 }
 
-static const struct cno__fault TOO_LARGE = {
-    0, CNO_RST_FRAME_SIZE_ERROR, "frame-too-large", "frame above SETTINGS_MAX_FRAME_SIZE (RFC 9113 4.2)"};
-static const struct cno__fault BAD_SIZE = {
-    0, CNO_RST_FRAME_SIZE_ERROR, "bad-frame-size", "frame of a size its type cannot have (RFC 9113 6)"};
-static const struct cno__fault NO_STREAM = {
-    0, CNO_RST_PROTOCOL_ERROR, "frame-without-stream", "frame of this type on stream 0 (RFC 9113 6)"};
-static const struct cno__fault HAS_STREAM = {
-    0, CNO_RST_PROTOCOL_ERROR, "frame-with-stream", "connection frame on a stream (RFC 9113 6)"};
-static const struct cno__fault BAD_PADDING = {
-    0, CNO_RST_PROTOCOL_ERROR, "bad-padding", "padding longer than the frame (RFC 9113 6.1, 6.2)"};
+static const struct cno__fault TOO_LARGE = {0, CNO_RST_FRAME_SIZE_ERROR, "frame-too-large",
+                                            "frame above SETTINGS_MAX_FRAME_SIZE (RFC 9113 4.2)"};
+static const struct cno__fault BAD_SIZE = {0, CNO_RST_FRAME_SIZE_ERROR, "bad-frame-size",
+                                           "frame of a size its type cannot have (RFC 9113 6)"};
+static const struct cno__fault NO_STREAM = {0, CNO_RST_PROTOCOL_ERROR, "frame-without-stream",
+                                            "frame of this type on stream 0 (RFC 9113 6)"};
+static const struct cno__fault HAS_STREAM = {0, CNO_RST_PROTOCOL_ERROR, "frame-with-stream",
+                                             "connection frame on a stream (RFC 9113 6)"};
+static const struct cno__fault BAD_PADDING = {0, CNO_RST_PROTOCOL_ERROR, "bad-padding",
+                                              "padding longer than the frame (RFC 9113 6.1, 6.2)"};
 
 // Which stream ids a type may carry, and its size where it is fixed or has a lower bound.
 enum { ANY, ON_STREAM, ON_CONNECTION };
 static const struct {
     uint8_t where, min_size, exact;
 } SHAPES[CNO_FRAME_UNKNOWN] = {
-    [CNO_FRAME_DATA] = {ON_STREAM, 0, 0},
-    [CNO_FRAME_HEADERS] = {ON_STREAM, 0, 0},
-    [CNO_FRAME_PRIORITY] = {ON_STREAM, 5, 1},
-    [CNO_FRAME_RST_STREAM] = {ON_STREAM, 4, 1},
-    [CNO_FRAME_SETTINGS] = {ON_CONNECTION, 0, 0},
-    [CNO_FRAME_PUSH_PROMISE] = {ON_STREAM, 4, 0},
-    [CNO_FRAME_PING] = {ON_CONNECTION, 8, 1},
-    [CNO_FRAME_GOAWAY] = {ON_CONNECTION, 8, 0},
-    [CNO_FRAME_WINDOW_UPDATE] = {ANY, 4, 1},
-    [CNO_FRAME_CONTINUATION] = {ON_STREAM, 0, 0},
+    [CNO_FRAME_DATA] = {ON_STREAM, 0, 0},         [CNO_FRAME_HEADERS] = {ON_STREAM, 0, 0},
+    [CNO_FRAME_PRIORITY] = {ON_STREAM, 5, 1},     [CNO_FRAME_RST_STREAM] = {ON_STREAM, 4, 1},
+    [CNO_FRAME_SETTINGS] = {ON_CONNECTION, 0, 0}, [CNO_FRAME_PUSH_PROMISE] = {ON_STREAM, 4, 0},
+    [CNO_FRAME_PING] = {ON_CONNECTION, 8, 1},     [CNO_FRAME_GOAWAY] = {ON_CONNECTION, 8, 0},
+    [CNO_FRAME_WINDOW_UPDATE] = {ANY, 4, 1},      [CNO_FRAME_CONTINUATION] = {ON_STREAM, 0, 0},
 };
 
 const struct cno__fault *cno__frame_check(const struct cno__frame *frame, uint32_t max_frame_size) {

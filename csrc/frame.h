@@ -47,8 +47,8 @@ void cno__frame_encode(void *header, uint32_t size, uint8_t type, uint8_t flags,
 // What can be said against a frame from its header alone: its size and its stream id (section 6).
 const struct cno__fault *cno__frame_check(const struct cno__frame *, uint32_t max_frame_size);
 
-// Cuts the pad length, the priority fields and the padding of HEADERS and PUSH_PROMISE off, leaving the
-// fragment (and the promised id) in place.
+// Cuts the pad length, the priority fields and the padding of HEADERS and PUSH_PROMISE off, leaving
+// the fragment (and the promised id) in place.
 const struct cno__fault *cno__frame_strip(struct cno__frame *);
 
 static inline uint32_t cno__read4(const unsigned char *p) {

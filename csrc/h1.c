@@ -9,16 +9,20 @@
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
 
 FAULT(BLANK_LINES, 400, "blank-lines", "too many empty lines before a request (RFC 9112 2.2)");
-FAULT(CHUNK_LINE_TOO_LONG, 400, "chunk-line-too-long", "chunk-size line above the limit (RFC 9112 7.1.1)");
-FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions", "chunk extensions above the limit (RFC 9112 7.1.1)");
+FAULT(CHUNK_LINE_TOO_LONG, 400, "chunk-line-too-long",
+      "chunk-size line above the limit (RFC 9112 7.1.1)");
+FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions",
+      "chunk extensions above the limit (RFC 9112 7.1.1)");
 FAULT(BAD_CHUNK_END, 400, "bad-chunk-end", "chunk data is not followed by CRLF (RFC 9112 7.1)");
-FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large", "trailer section above the limit (RFC 9112 7.1.2)");
+FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large",
+      "trailer section above the limit (RFC 9112 7.1.2)");
 FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
 
 // ---- reading -----------------------------------------------------------------------------------
 
 // The message is complete: tail, and the end of the exchange if we have said all as well.
-static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
+                          const struct cno_tail_t *tail) {
     c->read = cno__is_server(c) ? CNO_H1_WAIT : CNO_H1_START;
     if (s->state == CNO_STREAM_CLOSED)
         return CNO_OK;
@@ -29,8 +33,8 @@ static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s, co
 }
 
 // Decides how long the body is (RFC 9112 section 6.3) and sets what is to be read next.
-static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno__meta *meta,
-                      int status) {
+static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
+                      const struct cno__meta *meta, int status) {
     c->body_left = 0;
     c->chunk_extensions = 0;
     s->reading = CNO_AT_BODY;
@@ -52,10 +56,10 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s, const 
     return 1;
 }
 
-static int take_request(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
-                        const struct cno__meta *meta) {
+static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
+                        struct cno_message_t *msg, const struct cno__meta *meta) {
     s->method = meta->method;
-    c->flags &= (uint8_t)~(CNO_CONN_EXPECT | CNO_CONN_REQUEST_1_0 | CNO_CONN_KEEP_ALIVE);
+    c->flags &= (uint8_t) ~(CNO_CONN_EXPECT | CNO_CONN_REQUEST_1_0 | CNO_CONN_KEEP_ALIVE);
     int has_body = begin_body(c, s, meta, 0);
     if (meta->close)
         c->flags |= CNO_CONN_CLOSING;
@@ -65,14 +69,15 @@ static int take_request(struct cno_connection_t *c, struct cno_stream_t *s, stru
         c->flags |= CNO_CONN_EXPECT;
         msg->flags |= CNO_MESSAGE_EXPECT;
     }
-    msg->flags |= (has_body ? 0 : CNO_MESSAGE_FINAL) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
+    msg->flags |=
+        (has_body ? 0 : CNO_MESSAGE_FINAL) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
     if (CNO__FIRE(c, on_message_head, s->id, msg))
         return CNO_ERROR;
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
 }
 
-static int take_response(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
-                         const struct cno__meta *meta) {
+static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
+                         struct cno_message_t *msg, const struct cno__meta *meta) {
     if (msg->code < 200) {
         c->read = CNO_H1_START;
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
@@ -106,11 +111,13 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
                                c->block.data, &at);
     if (fault)
         return cno__refuse(c, fault, at);
-    fault = server ? cno__request_h1(&head, list, &msg, &meta) : cno__response_h1(&head, list, &msg, &meta);
+    fault = server ? cno__request_h1(&head, list, &msg, &meta)
+                   : cno__response_h1(&head, list, &msg, &meta);
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
-    return server ? take_request(c, c->current, &msg, &meta) : take_response(c, c->current, &msg, &meta);
+    return server ? take_request(c, c->current, &msg, &meta)
+                  : take_response(c, c->current, &msg, &meta);
 }
 
 static int read_start(struct cno_connection_t *c, struct cno__input *in) {
@@ -153,7 +160,8 @@ static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t s
     const char *data = in->data;
     cno__take(c, in, size);
     c->flags &= (uint8_t)~CNO_CONN_EXPECT;
-    if (s && s->writing == CNO_AT_END && cno__is_server(c) && (c->drained += size) > CNO_MAX_H1_DRAIN) {
+    if (s && s->writing == CNO_AT_END && cno__is_server(c) &&
+        (c->drained += size) > CNO_MAX_H1_DRAIN) {
         c->flags |= CNO_CONN_CLOSING;
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     }
@@ -184,11 +192,13 @@ static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
     const char *lf = seen ? memchr(in->data, '\n', seen) : NULL;
     if (!lf)
-        return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
+        return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE
+                                            : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
     size_t size = (size_t)(lf - in->data);
     if (!size || lf[-1] != '\r')
         return cno__refuse(c, &cno__h1_bare_lf, size);
-    const struct cno__fault *fault = cno__h1_parse_chunk(in->data, size - 1, &c->body_left, &extensions);
+    const struct cno__fault *fault =
+        cno__h1_parse_chunk(in->data, size - 1, &c->body_left, &extensions);
     if (fault)
         return cno__refuse(c, fault, 0);
     c->chunk_extensions += (uint32_t)extensions;
@@ -230,8 +240,8 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
         cno__bytes_clear(&c->block);
         if (cno__bytes_reserve(&c->block, size))
             return CNO_ERROR;
-        fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS, &tail.headers_len,
-                                     c->block.data, &at);
+        fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
+                                     &tail.headers_len, c->block.data, &at);
         if (fault || (fault = cno__trailers(list, &tail.headers_len)))
             return cno__refuse(c, fault, at);
     }
@@ -297,8 +307,9 @@ struct framing_fields {
     size_t length;
 };
 
-static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s, int code,
-                                            size_t size, int final, const struct cno__out_meta *meta) {
+static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s,
+                                            int code, size_t size, int final,
+                                            const struct cno__out_meta *meta) {
     struct framing_fields add = {0};
     if (code < 200)
         return add;
@@ -326,7 +337,8 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
     return add;
 }
 
-// A request says how long it is only where its method makes one expect a body (RFC 9110 section 8.6).
+// A request says how long it is only where its method makes one expect a body (RFC 9110
+// section 8.6).
 static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
                                            const struct cno_message_t *msg, size_t size, int final,
                                            const struct cno__out_meta *meta) {
@@ -338,8 +350,8 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
     s->framing = s->write_sized ? CNO_FRAMING_LENGTH : CNO_FRAMING_CHUNKED;
     add.chunked = !s->write_sized;
     add.has_length = final && !meta->has_length &&
-                     (size || (n == 4 && !memcmp(m, "POST", 4)) || (n == 3 && !memcmp(m, "PUT", 3)) ||
-                      (n == 5 && !memcmp(m, "PATCH", 5)));
+                     (size || (n == 4 && !memcmp(m, "POST", 4)) ||
+                      (n == 3 && !memcmp(m, "PUT", 3)) || (n == 5 && !memcmp(m, "PATCH", 5)));
     add.length = size;
     if (meta->close)
         c->flags |= CNO_CONN_CLOSING;
@@ -366,7 +378,8 @@ static char *put_start_line(char *at, const struct cno_message_t *msg) {
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
                         int no_length) {
     for (size_t i = 0; i < count; i++) {
-        if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) || (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+        if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) ||
+            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
             continue;
         if (ids[i] == CNO_NAME_P_AUTHORITY)
             at = PUT_LITERAL(at, "host");
@@ -381,8 +394,8 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
     return at;
 }
 
-static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg, const uint8_t *ids,
-                        struct framing_fields add) {
+static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
+                        const uint8_t *ids, struct framing_fields add) {
     size_t size = msg->method.size + msg->path.size + 160;
     for (size_t i = 0; i < msg->headers_len; i++)
         size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
@@ -404,8 +417,8 @@ static int write_fields(struct cno_connection_t *c, const struct cno_message_t *
     return CNO_OK;
 }
 
-int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_message_t *msg,
-                       size_t size, int final) {
+int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
+                       const struct cno_message_t *msg, size_t size, int final) {
     uint8_t ids[CNO_MAX_HEADERS_OUT];
     struct cno__out_meta meta = {0};
     size_t at = 0;
@@ -413,10 +426,12 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
     if (!cno__value_is_valid(msg->method.data, msg->method.size))
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "octets no start line can hold");
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
+                             "octets no start line can hold");
     if (msg->code && msg->code < 200 && (c->flags & CNO_CONN_REQUEST_1_0))
         return CNO_OK;
-    if ((!msg->code || cno__response_has_body(msg->code, s->method)) && cno__check_length(&meta, size, final))
+    if ((!msg->code || cno__response_has_body(msg->code, s->method)) &&
+        cno__check_length(&meta, size, final))
         return CNO_ERROR;
     struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)
                                           : frame_request(c, s, msg, size, final, &meta);
@@ -431,8 +446,8 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const
     return final && !size ? finish_writing(c, s) : CNO_OK;
 }
 
-int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
-                       int final) {
+int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
+                       size_t size, int final) {
     struct cno_buffer_t pieces[2] = {{data, size}, {"\r\n", 2}};
     size_t count = size ? 1 : 0;
     if (s->framing == CNO_FRAMING_NONE)
@@ -456,7 +471,8 @@ int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     return final ? finish_writing(c, s) : CNO_OK;
 }
 
-int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
+                       const struct cno_tail_t *tail) {
     if (s->framing != CNO_FRAMING_CHUNKED)
         return cno__h1_write_data(c, s, NULL, 0, 1);
     uint8_t ids[CNO_MAX_HEADERS_OUT];

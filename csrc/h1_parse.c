@@ -14,13 +14,15 @@ FAULT(BAD_METHOD, 400, "bad-method", "method is not a token followed by one spac
 FAULT(BAD_TARGET, 400, "bad-target", "octet that a request target cannot hold (RFC 9112 3.2)");
 FAULT(LINE_TOO_LONG, 414, "line-too-long", "request line above the limit (RFC 9110 4.1)");
 FAULT(BAD_VERSION, 400, "bad-version", "the line does not end with HTTP/1.x (RFC 9112 2.3)");
-FAULT(NEW_VERSION, 505, "unsupported-version", "a major version that this is not (RFC 9110 15.6.6)");
+FAULT(NEW_VERSION, 505, "unsupported-version",
+      "a major version that this is not (RFC 9110 15.6.6)");
 FAULT(BAD_STATUS, 400, "bad-status", "status line without a three-digit status (RFC 9112 4)");
 FAULT(BAD_NAME, 400, "bad-field-name", "field name is not a token before its colon (RFC 9112 5.1)");
 FAULT(OBS_FOLD, 400, "obs-fold", "field line that begins with white space (RFC 9112 5.2)");
 FAULT(BAD_VALUE, 400, "bad-field-value", "control octet in a field value (RFC 9110 5.5)");
 FAULT(BARE_CR, 400, "bare-cr", "CR without LF (RFC 9112 2.2)");
-FAULT(BAD_CHUNK, 400, "bad-chunk-size", "chunk size is not 1 to 16 hexadecimal digits (RFC 9112 7.1)");
+FAULT(BAD_CHUNK, 400, "bad-chunk-size",
+      "chunk size is not 1 to 16 hexadecimal digits (RFC 9112 7.1)");
 FAULT(BAD_EXTENSION, 400, "bad-chunk-extension", "malformed chunk extension (RFC 9112 7.1.1)");
 
 const struct cno__fault cno__h1_bare_lf = {400, 0, "bare-lf", "LF without CR (RFC 9112 2.2)"};
@@ -110,21 +112,22 @@ static const struct cno__fault *parse_status_line(const char *line, size_t size,
     return size > 13 && cno__value_span(line + 13, size - 13) != size - 13 ? &BAD_STATUS : NULL;
 }
 
-// One field line, from its first octet to its LF. Returns how many octets it is long, or 0 and a fault.
+// One field line, from its first octet to its LF. Returns how many octets it is long, or 0 and a
+// fault. The lines end with CRLF, which is in no name: no loop runs past it.
 static size_t parse_field(const char *line, size_t size, struct cno_header_t *field, char *name,
                           const struct cno__fault **fault, size_t *at) {
     size_t i = 0;
-    for (unsigned char c; i < size && (c = cno__tchar_lower[(unsigned char)line[i]]); i++)
+    for (unsigned char c; (c = cno__tchar_lower[(unsigned char)line[i]]); i++)
         name[i] = (char)c;
-    if (i == 0 || i == size || line[i] != ':') {
+    if (i == 0 || line[i] != ':') {
         *at = i;
-        *fault = i == 0 && size && (line[0] == ' ' || line[0] == '\t') ? &OBS_FOLD : &BAD_NAME;
+        *fault = i == 0 && (line[0] == ' ' || line[0] == '\t') ? &OBS_FOLD : &BAD_NAME;
         return 0;
     }
     field->name = (struct cno_buffer_t){name, i};
     field->id = (uint8_t)cno__name_id(name, i);
     field->flags = 0;
-    for (i++; i < size && (line[i] == ' ' || line[i] == '\t');)
+    for (i++; line[i] == ' ' || line[i] == '\t';)
         i++;
     size_t end = i + cno__value_span(line + i, size - i);
     if (end + 1 >= size || line[end] != '\r' || line[end + 1] != '\n') {
@@ -139,8 +142,9 @@ static size_t parse_field(const char *line, size_t size, struct cno_header_t *fi
     return end + 2;
 }
 
-const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size, struct cno_header_t *list,
-                                              size_t capacity, size_t *count, char *names, size_t *at) {
+const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
+                                              struct cno_header_t *list, size_t capacity,
+                                              size_t *count, char *names, size_t *at) {
     const struct cno__fault *fault = NULL;
     size_t i = 0;
     *count = 0;
@@ -168,13 +172,14 @@ const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int i
                                                 : parse_status_line(data, line, head, at);
     if (fault)
         return fault;
-    fault = cno__h1_parse_fields(data + line + 2, size - line - 2, list, capacity, &head->count, names, at);
+    fault = cno__h1_parse_fields(data + line + 2, size - line - 2, list, capacity, &head->count,
+                                 names, at);
     *at += line + 2;
     return fault;
 }
 
 static int hex(char c) {
-    return c >= '0' && c <= '9' ? c - '0'
+    return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
            : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                   : -1;

@@ -1,6 +1,7 @@
 // HTTP/1 syntax (RFC 9112): start lines, field lines, chunk sizes. Pure: octets in, structs out.
 //
-// Nothing here is lenient: lines end with CRLF, fields do not fold, names are followed by the colon.
+// Nothing here is lenient: lines end with CRLF, fields do not fold, names are followed by the
+// colon.
 #pragma once
 
 #include <stddef.h>
@@ -18,22 +19,25 @@ struct cno__h1_head {
     size_t count;                // fields
 };
 
-// Looks for the end of a head in data[0..size), of which data[0..*scanned) was seen before. Returns the
-// length of the head with its blank line, or 0 when there is more to come. A fault that needs no complete
-// head (a first octet that no start line has, a bare LF, a size) comes at once in *fault, and the octet it
-// is about in *scanned. What it says does not depend on how the input was cut.
+// Looks for the end of a head in data[0..size), of which data[0..*scanned) was seen before. Returns
+// the length of the head with its blank line, or 0 when there is more to come. A fault that needs
+// no complete head (a first octet that no start line has, a bare LF, a size) comes at once in
+// *fault, and the octet it is about in *scanned. What it says does not depend on how the input was
+// cut.
 size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int is_request,
                          const struct cno__fault **fault);
 
-// Parses a whole head. `list` has room for `capacity` fields and `names` for `size` octets: names are
-// written there in lower case; everything else points into `data`. On a fault *at is the octet it is about.
+// Parses a whole head. `list` has room for `capacity` fields and `names` for `size` octets: names
+// are written there in lower case; everything else points into `data`. On a fault *at is the octet
+// it is about.
 const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int is_request,
                                             struct cno__h1_head *head, struct cno_header_t *list,
                                             size_t capacity, char *names, size_t *at);
 
 // Parses field lines up to the blank line: the rest of a head, or a trailer section. *count is set.
-const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size, struct cno_header_t *list,
-                                              size_t capacity, size_t *count, char *names, size_t *at);
+const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
+                                              struct cno_header_t *list, size_t capacity,
+                                              size_t *count, char *names, size_t *at);
 
 // Parses a chunk-size line (RFC 9112 section 7.1) without its CRLF. *extensions is set to how many
 // octets of it are not the size.

@@ -4,32 +4,45 @@
 
 #include "conn.h"
 
-#define FAULT(name, code, reason, text) static const struct cno__fault name = {0, CNO_RST_##code, reason, text}
+#define FAULT(name, code, reason, text) \
+    static const struct cno__fault name = {0, CNO_RST_##code, reason, text}
 
 FAULT(BAD_PREFACE, PROTOCOL_ERROR, "bad-preface", "not the client preface (RFC 9113 3.4)");
 FAULT(NO_SETTINGS, PROTOCOL_ERROR, "no-settings", "the first frame is not SETTINGS (RFC 9113 3.4)");
-FAULT(NO_CONTINUATION, PROTOCOL_ERROR, "interrupted-block", "header block interrupted (RFC 9113 6.10)");
-FAULT(LONE_CONTINUATION, PROTOCOL_ERROR, "lone-continuation", "CONTINUATION of nothing (RFC 9113 6.10)");
-FAULT(CONTINUATION_FLOOD, ENHANCE_YOUR_CALM, "continuation-flood", "header block in too many pieces");
-FAULT(BAD_STREAM_ID, PROTOCOL_ERROR, "bad-stream-id", "stream id of the other side (RFC 9113 5.1.1)");
-FAULT(OLD_STREAM_ID, PROTOCOL_ERROR, "old-stream-id", "stream id below an earlier one (RFC 9113 5.1.1)");
+FAULT(NO_CONTINUATION, PROTOCOL_ERROR, "interrupted-block",
+      "header block interrupted (RFC 9113 6.10)");
+FAULT(LONE_CONTINUATION, PROTOCOL_ERROR, "lone-continuation",
+      "CONTINUATION of nothing (RFC 9113 6.10)");
+FAULT(CONTINUATION_FLOOD, ENHANCE_YOUR_CALM, "continuation-flood",
+      "header block in too many pieces");
+FAULT(BAD_STREAM_ID, PROTOCOL_ERROR, "bad-stream-id",
+      "stream id of the other side (RFC 9113 5.1.1)");
+FAULT(OLD_STREAM_ID, PROTOCOL_ERROR, "old-stream-id",
+      "stream id below an earlier one (RFC 9113 5.1.1)");
 FAULT(IDLE_STREAM, PROTOCOL_ERROR, "idle-stream", "frame on a stream not begun (RFC 9113 5.1)");
 FAULT(ENDED_STREAM, STREAM_CLOSED, "ended-stream", "frame after END_STREAM (RFC 9113 5.1)");
-FAULT(WINDOW_EXCEEDED, FLOW_CONTROL_ERROR, "window-exceeded", "more DATA than allowed (RFC 9113 6.9)");
-FAULT(WINDOW_OVERFLOW, FLOW_CONTROL_ERROR, "window-overflow", "window beyond 2^31-1 (RFC 9113 6.9.1)");
+FAULT(WINDOW_EXCEEDED, FLOW_CONTROL_ERROR, "window-exceeded",
+      "more DATA than allowed (RFC 9113 6.9)");
+FAULT(WINDOW_OVERFLOW, FLOW_CONTROL_ERROR, "window-overflow",
+      "window beyond 2^31-1 (RFC 9113 6.9.1)");
 FAULT(WINDOW_ZERO, PROTOCOL_ERROR, "window-zero", "WINDOW_UPDATE of nothing (RFC 9113 6.9)");
 FAULT(BAD_PADDING, PROTOCOL_ERROR, "bad-padding", "padding longer than the frame (RFC 9113 6.1)");
-FAULT(BAD_DATA_SIZE, FRAME_SIZE_ERROR, "bad-frame-size", "padded DATA without a pad length (RFC 9113 6.1)");
-FAULT(BAD_WINDOW_SETTING, FLOW_CONTROL_ERROR, "bad-setting", "initial window above 2^31-1 (RFC 9113 6.5.2)");
+FAULT(BAD_DATA_SIZE, FRAME_SIZE_ERROR, "bad-frame-size",
+      "padded DATA without a pad length (RFC 9113 6.1)");
+FAULT(BAD_WINDOW_SETTING, FLOW_CONTROL_ERROR, "bad-setting",
+      "initial window above 2^31-1 (RFC 9113 6.5.2)");
 FAULT(BAD_SETTING, PROTOCOL_ERROR, "bad-setting", "setting out of its range (RFC 9113 6.5.2)");
-FAULT(UNWANTED_PUSH, PROTOCOL_ERROR, "unwanted-push", "PUSH_PROMISE nobody asked for (RFC 9113 8.4)");
+FAULT(UNWANTED_PUSH, PROTOCOL_ERROR, "unwanted-push",
+      "PUSH_PROMISE nobody asked for (RFC 9113 8.4)");
 FAULT(RESET_FLOOD, ENHANCE_YOUR_CALM, "reset-flood", "too many streams reset before their answer");
 FAULT(OVERHEAD_FLOOD, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that carry nothing");
 
 // Faults that cost one stream.
-FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams", "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
+FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
+      "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
-FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch", "DATA and content-length differ (RFC 9113 8.1.1)");
+FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
+      "DATA and content-length differ (RFC 9113 8.1.1)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
 FAULT(NO_HEAD, PROTOCOL_ERROR, "no-head", "DATA before a final response head (RFC 9113 8.1)");
 static const struct cno__fault TOO_LARGE = {431, CNO_RST_PROTOCOL_ERROR, "head-too-large",
@@ -45,7 +58,8 @@ static int spend_reset(struct cno_connection_t *c) {
 }
 
 // The peer broke the rules on one stream: it is reset, and the connection lives.
-static int refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno__fault *fault) {
+static int refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s,
+                         const struct cno__fault *fault) {
     int r = spend_reset(c);
     if (r)
         return r;
@@ -60,7 +74,8 @@ static int is_idle(const struct cno_connection_t *c, uint32_t id) {
 // ---- messages ----------------------------------------------------------------------------------
 
 // END_STREAM came: the body is as long as it was said to be, and the message is complete.
-static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
+static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
+                          const struct cno_tail_t *tail) {
     if (s->read_sized && s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     s->reading = CNO_AT_END;
@@ -77,11 +92,13 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
     if (!informational)
         s->reading = CNO_AT_BODY;
     // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
-    s->read_sized = meta->has_length && (!msg->code || cno__response_has_body(msg->code, s->method));
+    s->read_sized =
+        meta->has_length && (!msg->code || cno__response_has_body(msg->code, s->method));
     s->read_left = meta->length;
     if (end_stream && s->read_sized && s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
-    msg->flags |= (end_stream ? CNO_MESSAGE_FINAL : 0) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0) |
+    msg->flags |= (end_stream ? CNO_MESSAGE_FINAL : 0) |
+                  (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0) |
                   (meta->expect && !end_stream ? CNO_MESSAGE_EXPECT : 0);
     if (CNO__FIRE(c, on_message_head, s->id, msg))
         return CNO_ERROR;
@@ -140,7 +157,8 @@ static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stre
     if (*s)
         return (*s)->reading == CNO_AT_END ? cno__refuse(c, &ENDED_STREAM, 0) : CNO_OK;
     if ((id & 1) != (uint32_t)cno__is_server(c))
-        return is_idle(c, id) || cno__is_server(c) ? cno__refuse(c, &BAD_STREAM_ID, 0) : spend_overhead(c);
+        return is_idle(c, id) || cno__is_server(c) ? cno__refuse(c, &BAD_STREAM_ID, 0)
+                                                   : spend_overhead(c);
     if (cno__is_server(c) && id > c->last_stream[CNO_REMOTE])
         return begin_stream(c, id, s);
     switch (cno__stream_closed(c, id)) {
@@ -154,15 +172,16 @@ static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stre
 }
 
 // The client's side of a push: a request that we did not make (section 8.4).
-static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id, struct cno_header_t *list,
-                        size_t count, int too_large) {
+static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id,
+                        struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    const struct cno__fault *fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
+    const struct cno__fault *fault =
+        too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
     s->method = meta.method;
@@ -191,8 +210,9 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t parent, 
         return take_trailers(c, s, &fields, end_stream);
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
-    const struct cno__fault *fault = cno__is_server(c) ? cno__request_h2(list, fields.count, &msg, &meta)
-                                                       : cno__response_h2(list, fields.count, &msg, &meta);
+    const struct cno__fault *fault = cno__is_server(c)
+                                         ? cno__request_h2(list, fields.count, &msg, &meta)
+                                         : cno__response_h2(list, fields.count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
     if (cno__is_server(c))
@@ -241,7 +261,8 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
 static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame) {
     if (!c->block_stream)
         return cno__refuse(c, &LONE_CONTINUATION, 0);
-    if (++c->continuations > CNO_MAX_CONTINUATIONS || c->block.size + frame->size > CNO_MAX_HEADER_BLOCK)
+    if (++c->continuations > CNO_MAX_CONTINUATIONS ||
+        c->block.size + frame->size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (cno__bytes_append(&c->block, frame->payload, frame->size))
         return CNO_ERROR;
@@ -282,7 +303,8 @@ static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value
     switch (id) {
         case 1:
             remote->header_table_size = value;
-            cno_hpack_set_limit(&c->encoder, value < CNO_MAX_ENCODER_TABLE ? value : CNO_MAX_ENCODER_TABLE);
+            cno_hpack_set_limit(&c->encoder,
+                                value < CNO_MAX_ENCODER_TABLE ? value : CNO_MAX_ENCODER_TABLE);
             return CNO_OK;
         case 2:
             if (value > 1 || (value && !cno__is_server(c)))
@@ -296,7 +318,8 @@ static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value
             if (value > CNO__WINDOW_MAX)
                 return cno__refuse(c, &BAD_WINDOW_SETTING, 0);
             remote->initial_window_size = value;
-            return cno__stream_each(c, widen, &delta) ? cno__refuse(c, &WINDOW_OVERFLOW, 0) : CNO_OK;
+            return cno__stream_each(c, widen, &delta) ? cno__refuse(c, &WINDOW_OVERFLOW, 0)
+                                                      : CNO_OK;
         case 5:
             if (value < 16384 || value > 16777215)
                 return cno__refuse(c, &BAD_SETTING, 0);
@@ -321,7 +344,8 @@ static int on_settings_ack(struct cno_connection_t *c) {
     if (!c->settings_unacked)
         return spend_overhead(c);
     c->settings_unacked--;
-    int64_t delta = (int64_t)c->pending.initial_window_size - c->settings[CNO_LOCAL].initial_window_size;
+    int64_t delta =
+        (int64_t)c->pending.initial_window_size - c->settings[CNO_LOCAL].initial_window_size;
     if (c->pending.header_table_size != c->settings[CNO_LOCAL].header_table_size)
         cno_hpack_set_limit(&c->decoder, c->pending.header_table_size);
     c->settings[CNO_LOCAL] = c->pending;
@@ -400,7 +424,8 @@ static int (*const HANDLERS[CNO_FRAME_UNKNOWN])(struct cno_connection_t *, struc
 // ---- DATA, which is read piece by piece --------------------------------------------------------
 
 // The stream that DATA is for, or NULL when what it carries is to be dropped.
-static int data_target(struct cno_connection_t *c, const struct cno__frame *frame, struct cno_stream_t **s) {
+static int data_target(struct cno_connection_t *c, const struct cno__frame *frame,
+                       struct cno_stream_t **s) {
     *s = cno__stream_find(c, frame->stream);
     if (*s)
         return (*s)->reading == CNO_AT_END ? cno__refuse(c, &ENDED_STREAM, 0) : CNO_OK;
@@ -412,8 +437,8 @@ static int data_target(struct cno_connection_t *c, const struct cno__frame *fram
     return spend_overhead(c);
 }
 
-static int check_data(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno__frame *frame,
-                      uint32_t body) {
+static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
+                      const struct cno__frame *frame, uint32_t body) {
     if (s->reading == CNO_AT_HEAD)
         return refuse_stream(c, s, &NO_HEAD);
     if (cno__window_take(&s->window_recv, frame->size))
@@ -425,7 +450,8 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s, const 
 }
 
 // The header of a DATA frame: all of it is accounted here, before anything can go wrong.
-static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame, struct cno__input *in) {
+static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame,
+                      struct cno__input *in) {
     uint32_t head = CNO_FRAME_HEADER_SIZE, padding = 0, body = frame->size;
     if (frame->flags & CNO_FLAG_PADDED) {
         if (!frame->size)
@@ -508,13 +534,15 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
     if (in->size < CNO_FRAME_HEADER_SIZE)
         return CNO__MORE;
     struct cno__frame frame = cno__frame_decode(in->data);
-    const struct cno__fault *fault = cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);
+    const struct cno__fault *fault =
+        cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);
     if (fault)
         return cno__refuse(c, fault, 0);
     if (!(c->flags & CNO_CONN_SETTINGS) &&
         (frame.type != CNO_FRAME_SETTINGS || (frame.flags & CNO_FLAG_ACK)))
         return cno__refuse(c, &NO_SETTINGS, 0);
-    if (c->block_stream && (frame.type != CNO_FRAME_CONTINUATION || frame.stream != c->block_stream))
+    if (c->block_stream &&
+        (frame.type != CNO_FRAME_CONTINUATION || frame.stream != c->block_stream))
         return cno__refuse(c, &NO_CONTINUATION, 0);
     if (frame.type == CNO_FRAME_DATA)
         return begin_data(c, &frame, in);

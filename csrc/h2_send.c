@@ -3,7 +3,7 @@
 
 #include "conn.h"
 
-const char cno__preface[24] = {'P', 'R', 'I', ' ', '*', ' ', 'H',  'T',  'T',  'P',  '/',  '2',
+const char cno__preface[24] = {'P', 'R', 'I',  ' ',  '*',  ' ',  'H', 'T', 'T',  'P',  '/',  '2',
                                '.', '0', '\r', '\n', '\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n'};
 
 int cno__h2_write_frame(struct cno_connection_t *c, uint8_t type, uint8_t flags, uint32_t stream,
@@ -18,18 +18,21 @@ int cno__h2_write_frame(struct cno_connection_t *c, uint8_t type, uint8_t flags,
     return CNO_OK;
 }
 
-static int write_number(struct cno_connection_t *c, uint8_t type, uint32_t stream, uint32_t number) {
+static int write_number(struct cno_connection_t *c, uint8_t type, uint32_t stream,
+                        uint32_t number) {
     unsigned char payload[4];
     cno__write4(payload, number);
     return cno__h2_write_frame(c, type, 0, stream, payload, sizeof(payload));
 }
 
 int cno__h2_write_settings(struct cno_connection_t *c, const struct cno_settings_t *old) {
-    const uint32_t was[6] = {old->header_table_size,   old->enable_push,    old->max_concurrent_streams,
-                             old->initial_window_size, old->max_frame_size, old->max_header_list_size};
+    const uint32_t was[6] = {old->header_table_size,      old->enable_push,
+                             old->max_concurrent_streams, old->initial_window_size,
+                             old->max_frame_size,         old->max_header_list_size};
     const struct cno_settings_t *new = &c->pending;
-    const uint32_t is[6] = {new->header_table_size,   new->enable_push,    new->max_concurrent_streams,
-                            new->initial_window_size, new->max_frame_size, new->max_header_list_size};
+    const uint32_t is[6] = {new->header_table_size,      new->enable_push,
+                            new->max_concurrent_streams, new->initial_window_size,
+                            new->max_frame_size,         new->max_header_list_size};
     unsigned char payload[36], *at = payload;
     for (unsigned i = 0; i < 6; i++) {
         if (is[i] == was[i] || (i == 1 && cno__is_server(c)))
@@ -66,7 +69,8 @@ int cno__h2_begin(struct cno_connection_t *c) {
     return cno__h2_open_window(c, NULL);
 }
 
-int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t code, const char *text) {
+int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t code,
+                         const char *text) {
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
@@ -108,7 +112,8 @@ struct block {
     char status[3];
 };
 
-static void block_add(struct block *block, const char *name, size_t size, struct cno_buffer_t value) {
+static void block_add(struct block *block, const char *name, size_t size,
+                      struct cno_buffer_t value) {
     block->list[block->count++] = (struct cno_header_t){{name, size}, value, 0, 0};
 }
 
@@ -124,12 +129,14 @@ static int block_fields(struct block *block, const struct cno_header_t *list, si
         if (ids[i] < CNO_NAME_P_AUTHORITY || ids[i] > CNO_NAME_P_UNKNOWN)
             continue;
         if (!first_pseudo || (ids[i] != CNO_NAME_P_AUTHORITY && ids[i] != CNO_NAME_P_SCHEME))
-            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: pseudo-field not allowed", i);
+            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
+                                 "field %zu: pseudo-field not allowed", i);
         block->list[block->count++] = list[i];
     }
     for (size_t i = 0; i < count; i++) {
         if ((ids[i] >= CNO_NAME_P_AUTHORITY && ids[i] <= CNO_NAME_P_UNKNOWN) ||
-            cno__is_dropped(ids[i], CNO_HTTP2, &list[i]) || (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+            cno__is_dropped(ids[i], CNO_HTTP2, &list[i]) ||
+            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
             continue;
         block->list[block->count++] = list[i];
     }
@@ -156,9 +163,11 @@ static int block_message(struct block *block, const struct cno_message_t *msg) {
 static int split_block(struct cno_connection_t *c, size_t start, uint8_t type, uint8_t flags,
                        uint32_t stream) {
     size_t max = c->settings[CNO_REMOTE].max_frame_size;
-    size_t total = c->out.size - start - CNO_FRAME_HEADER_SIZE, extra = total ? (total - 1) / max : 0;
+    size_t total = c->out.size - start - CNO_FRAME_HEADER_SIZE,
+           extra = total ? (total - 1) / max : 0;
     if (!extra) {
-        cno__frame_encode(c->out.data + start, (uint32_t)total, type, flags | CNO_FLAG_END_HEADERS, stream);
+        cno__frame_encode(c->out.data + start, (uint32_t)total, type, flags | CNO_FLAG_END_HEADERS,
+                          stream);
         return CNO_OK;
     }
     if (cno__bytes_reserve(&c->out, extra * CNO_FRAME_HEADER_SIZE))
@@ -177,8 +186,8 @@ static int split_block(struct cno_connection_t *c, size_t start, uint8_t type, u
 }
 
 // Encodes a block as HEADERS or, when `promised` is set, as PUSH_PROMISE, with what must follow.
-static int write_block(struct cno_connection_t *c, uint8_t flags, uint32_t stream, uint32_t promised,
-                       const struct cno_header_t *list, size_t count) {
+static int write_block(struct cno_connection_t *c, uint8_t flags, uint32_t stream,
+                       uint32_t promised, const struct cno_header_t *list, size_t count) {
     size_t start = c->out.size;
     if (cno__bytes_reserve(&c->out, CNO_FRAME_HEADER_SIZE + 4))
         return CNO_ERROR;
@@ -188,7 +197,8 @@ static int write_block(struct cno_connection_t *c, uint8_t flags, uint32_t strea
         c->out.size += 4;
     }
     uint8_t type = promised ? CNO_FRAME_PUSH_PROMISE : CNO_FRAME_HEADERS;
-    if (cno_hpack_encode(&c->encoder, &c->out, list, count) || split_block(c, start, type, flags, stream)) {
+    if (cno_hpack_encode(&c->encoder, &c->out, list, count) ||
+        split_block(c, start, type, flags, stream)) {
         c->mode = CNO_MODE_OVER;  // the peer's table no longer matches ours
         c->out.size = start;
         return CNO_ERROR;
@@ -204,8 +214,8 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
     return cno__stream_half_close(c, s, CNO_LOCAL);
 }
 
-int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_message_t *msg,
-                       size_t size, int final) {
+int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
+                       const struct cno_message_t *msg, size_t size, int final) {
     struct block block;
     if (block_message(&block, msg))
         return CNO_ERROR;
@@ -226,8 +236,11 @@ int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s, const
     return final ? finish_writing(c, s) : CNO_OK;
 }
 
-int cno__h2_write_tail(struct cno_connection_t *c, struct cno_stream_t *s, const struct cno_tail_t *tail) {
-    struct block block = {.count = 0};
+int cno__h2_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
+                       const struct cno_tail_t *tail) {
+    struct block block;
+    block.count = 0;
+    block.meta = (struct cno__out_meta){0};
     if (s->framing == CNO_FRAMING_NONE || !tail->headers_len)
         return cno__h2_write_data(c, s, NULL, 0, 1);
     if (block_fields(&block, tail->headers, tail->headers_len, CNO_NAME_OTHER, 1) ||
@@ -241,7 +254,8 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     const struct cno_settings_t *remote = &c->settings[CNO_REMOTE];
     uint32_t id = c->last_stream[CNO_LOCAL] + 2;
     if (!cno__is_server(c) || !remote->enable_push || !(c->flags & CNO_CONN_SETTINGS) ||
-        parent->initiator == CNO_LOCAL || parent->writing == CNO_AT_END || (c->flags & CNO_CONN_CLOSING) ||
+        parent->initiator == CNO_LOCAL || parent->writing == CNO_AT_END ||
+        (c->flags & CNO_CONN_CLOSING) ||
         c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > 0x7fffffff)
         return CNO_OK;
     struct block block;
@@ -260,8 +274,8 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
 // ---- bodies ------------------------------------------------------------------------------------
 
 // DATA frames whose payloads are the caller's own octets, gathered CNO_MAX_GATHER at a time.
-static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
-                        int final) {
+static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
+                        size_t size, int final) {
     char headers[CNO_MAX_GATHER][CNO_FRAME_HEADER_SIZE];
     struct cno_buffer_t pieces[2 * CNO_MAX_GATHER];
     size_t max = c->settings[CNO_REMOTE].max_frame_size, count = 0;
@@ -282,8 +296,8 @@ static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, cons
     return CNO_OK;
 }
 
-int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data, size_t size,
-                       int final) {
+int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
+                       size_t size, int final) {
     int64_t window = s->window_send < c->window_send ? s->window_send : c->window_send;
     size_t taken = size;
     if (s->framing == CNO_FRAMING_NONE) {
@@ -298,9 +312,11 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     c->window_send -= (int64_t)size;
     if (s->write_sized)
         s->write_left -= size;
-    cno__budget_refill(&c->budget_overhead, (uint16_t)(2 + (size >> 8 & 0x3ff)), CNO_BUDGET_OVERHEAD);
+    cno__budget_refill(&c->budget_overhead, (uint16_t)(2 + (size >> 8 & 0x3ff)),
+                       CNO_BUDGET_OVERHEAD);
     if (size <= CNO_INLINE_BODY) {
-        if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data, size))
+        if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data,
+                                size))
             return CNO_ERROR;
     } else if (write_frames(c, s, data, size, final)) {
         return CNO_ERROR;

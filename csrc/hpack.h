@@ -8,9 +8,8 @@ extern "C" {
 #endif
 
 enum CNO_HEADER_FLAGS {
-    CNO_HEADER_NEVER_INDEXED =
-        1,                    // literal never indexed (section 6.2.3), kept through both directions
-    CNO_HEADER_BAD_NAME = 2,  // decoder: not a valid HTTP/2 field name (RFC 9113 section 8.2.1)
+    CNO_HEADER_NEVER_INDEXED = 1,  // section 6.2.3, kept through both directions
+    CNO_HEADER_BAD_NAME = 2,   // decoder: not a valid HTTP/2 field name (RFC 9113 section 8.2.1)
     CNO_HEADER_BAD_VALUE = 4,  // decoder: octets that no field value may hold
     CNO_HEADER_IMPLIED = 8,    // a received message did not say it; the engine filled it in
 };
@@ -27,8 +26,7 @@ struct cno_hpack_entry_t;
 // The dynamic table of one direction (section 2.3.2). All zero but for the limits until first used.
 struct cno_hpack_t {
     struct cno_hpack_entry_t **ring;  // by insertion number, modulo capacity (a power of two)
-    struct cno_hpack_entry_t
-        *dead;               // decoder: evicted, but fields of the last block may point there
+    struct cno_hpack_entry_t *dead;   // decoder: evicted, but the last block may point there
     struct cno__bytes text;  // decoder: Huffman-decoded strings that were not put in the table
     uint32_t *hash;          // encoder: `capacity` buckets by (name, value), then as many by name
     uint32_t capacity;
@@ -41,8 +39,8 @@ struct cno_hpack_t {
     uint8_t must_update;    // decoder: a size update is due at the start of the next block
 };
 
-// A decoded block. The caller gives `list`, `capacity` and `max_size`; fields beyond either are decoded
-// to keep the table in sync, counted, and not stored.
+// A decoded block. The caller gives `list`, `capacity` and `max_size`; fields beyond either are
+// decoded to keep the table in sync, counted, and not stored.
 struct cno_hpack_fields_t {
     struct cno_header_t *list;
     size_t capacity;  // fields that `list` can hold
@@ -55,13 +53,14 @@ struct cno_hpack_fields_t {
 void cno_hpack_init(struct cno_hpack_t *, uint32_t limit);
 void cno_hpack_fini(struct cno_hpack_t *);
 
-// Decoder: our SETTINGS_HEADER_TABLE_SIZE took effect; a smaller one obliges the peer to begin its next
-// block with a size update. Encoder: the peer's setting (capped by the caller); our next block says it.
+// Decoder: our SETTINGS_HEADER_TABLE_SIZE took effect; a smaller one obliges the peer to begin its
+// next block with a size update. Encoder: the peer's setting (capped by the caller); our next block
+// says it.
 void cno_hpack_set_limit(struct cno_hpack_t *, uint32_t limit);
 
-// Decodes one complete block. Names and values stay valid until the next call on this table; they point
-// into `block`, the table, or its scratch. Errors: PROTOCOL with wire = COMPRESSION_ERROR (RFC 9113
-// section 4.3; the connection cannot go on), PROTOCOL with ENHANCE_YOUR_CALM above
+// Decodes one complete block. Names and values stay valid until the next call on this table; they
+// point into `block`, the table, or its scratch. Errors: PROTOCOL with wire = COMPRESSION_ERROR
+// (RFC 9113 section 4.3; the connection cannot go on), PROTOCOL with ENHANCE_YOUR_CALM above
 // CNO_MAX_HEADERS_HARD fields, NO_MEMORY.
 int cno_hpack_decode(struct cno_hpack_t *, struct cno_buffer_t block,
                      struct cno_hpack_fields_t *out);

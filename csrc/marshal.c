@@ -1,5 +1,5 @@
-// The subset of CPython's marshal format that batch.* speaks: numbers are little-endian, every value begins
-// with one octet that says its type.
+// The subset of CPython's marshal format that batch.* speaks: numbers are little-endian, every
+// value begins with one octet that says its type.
 #include "marshal.h"
 
 #include <string.h>
@@ -114,14 +114,19 @@ void cno__put_ascii(struct cno__writer *w, const char *data, size_t size) {
 
 // Octets of the UTF-8 sequence at data, or 0 when it is none.
 static size_t utf8_sequence(const unsigned char *p, size_t size) {
-    size_t length = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+    size_t length = p[0] < 0x80   ? 1
+                    : p[0] < 0xc2 ? 0
+                    : p[0] < 0xe0 ? 2
+                    : p[0] < 0xf0 ? 3
+                    : p[0] < 0xf5 ? 4
+                                  : 0;
     if (!length || length > size)
         return 0;
     for (size_t i = 1; i < length; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-        (p[0] == 0xf4 && p[1] > 0x8f))
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
         return 0;
     return length;
 }
@@ -153,15 +158,16 @@ static int read_head(struct reader *r, uint32_t *number) {
         return 0;
     int type = *r->at++ & 0x7f;  // the high bit only marks values that marshal could refer to again
     size_t width = type == ')' || type == 'z' || type == 'Z' ? 1
-                   : type == '[' || type == '(' || type == 's' || type == 'u' || type == 't' || type == 'a' ||
-                           type == 'A' || type == 'i'
+                   : type == '[' || type == '(' || type == 's' || type == 'u' || type == 't' ||
+                           type == 'a' || type == 'A' || type == 'i'
                        ? 4
                        : 0;
     if ((size_t)(r->end - r->at) < width)
         return 0;
     *number = width == 1 ? r->at[0] : 0;
     if (width == 4)
-        *number = r->at[0] | (uint32_t)r->at[1] << 8 | (uint32_t)r->at[2] << 16 | (uint32_t)r->at[3] << 24;
+        *number = r->at[0] | (uint32_t)r->at[1] << 8 | (uint32_t)r->at[2] << 16 |
+                  (uint32_t)r->at[3] << 24;
     r->at += width;
     return type;
 }
@@ -171,16 +177,17 @@ static int is_sequence(int type) {
 }
 
 static const char *type_name(int type) {
-    return type == 'u' || type == 't' || type == 'a' || type == 'A' || type == 'z' || type == 'Z' ? "str"
-           : type == 'N'                                                                        ? "None"
-           : type == 'i'                                                                        ? "int"
+    return type == 'u' || type == 't' || type == 'a' || type == 'A' || type == 'z' || type == 'Z'
+               ? "str"
+           : type == 'N'       ? "None"
+           : type == 'i'       ? "int"
            : is_sequence(type) ? "a list or tuple of another length"
                                : "something else";
 }
 
 static long wrong(size_t index, const char *what, int type) {
-    cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s must be bytes, not %s", index, what,
-                  type_name(type));
+    cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s must be bytes, not %s", index,
+                  what, type_name(type));
     return -1;
 }
 
@@ -206,8 +213,8 @@ long cno__read_fields(const char *data, size_t size, struct cno_header_t *list, 
         return -1;
     }
     if (count > capacity) {
-        cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%u fields are more than %zu", (unsigned)count,
-                      capacity);
+        cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%u fields are more than %zu",
+                      (unsigned)count, capacity);
         return -1;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -1,4 +1,5 @@
-// What HTTP means, for both versions. The only place that knows which fields frame a message.
+// What HTTP means, for both versions, on the way in. With message_out.c the only place that knows
+// which fields frame a message.
 #include "message.h"
 
 #include <string.h>
@@ -10,23 +11,29 @@
 
 FAULT(BAD_NAME, 400, "bad-field-name", "malformed field name (RFC 9113 8.2.1)");
 FAULT(BAD_VALUE, 400, "bad-field-value", "malformed field value (RFC 9113 8.2.1)");
-FAULT(BAD_PSEUDO, 400, "bad-pseudo-field", "pseudo-field unknown, repeated or misplaced (RFC 9113 8.3)");
-FAULT(NO_PSEUDO, 400, "missing-pseudo-field", "a required pseudo-field is not there (RFC 9113 8.3.1)");
+FAULT(BAD_PSEUDO, 400, "bad-pseudo-field",
+      "pseudo-field unknown, repeated or misplaced (RFC 9113 8.3)");
+FAULT(NO_PSEUDO, 400, "missing-pseudo-field",
+      "a required pseudo-field is not there (RFC 9113 8.3.1)");
 FAULT(BAD_METHOD, 400, "bad-method", "method is not a token (RFC 9110 9.1)");
 FAULT(BAD_SCHEME, 400, "bad-scheme", "malformed scheme (RFC 3986 3.1)");
-FAULT(BAD_TARGET, 400, "bad-target", "request target of a form its method cannot have (RFC 9112 3.2)");
+FAULT(BAD_TARGET, 400, "bad-target",
+      "request target of a form its method cannot have (RFC 9112 3.2)");
 FAULT(BAD_STATUS, 400, "bad-status", "status is not three digits (RFC 9113 8.3.2)");
 FAULT(CONNECTION_FIELD, 400, "connection-field", "connection-specific field (RFC 9113 8.2.2)");
-FAULT(BAD_LENGTH, 400, "bad-content-length", "Content-Length is not one plain number (RFC 9112 6.3)");
+FAULT(BAD_LENGTH, 400, "bad-content-length",
+      "Content-Length is not one plain number (RFC 9112 6.3)");
 FAULT(LENGTH_AND_CODING, 400, "length-and-coding",
       "both Content-Length and Transfer-Encoding (RFC 9112 6.1)");
 FAULT(BAD_CODING, 400, "bad-transfer-coding", "chunked is not the one last coding (RFC 9112 6.1)");
-FAULT(NEW_CODING, 501, "unknown-transfer-coding", "a transfer coding other than chunked (RFC 9112 6.1)");
+FAULT(NEW_CODING, 501, "unknown-transfer-coding",
+      "a transfer coding other than chunked (RFC 9112 6.1)");
 FAULT(OLD_CODING, 400, "transfer-coding-1.0", "Transfer-Encoding on HTTP/1.0 (RFC 9112 6.1)");
 FAULT(NO_HOST, 400, "missing-host", "no Host (RFC 9112 3.2)");
 FAULT(TWO_HOSTS, 400, "repeated-host", "Host more than once (RFC 9112 3.2)");
 FAULT(BAD_HOST, 400, "bad-host", "Host is not a host with an optional port (RFC 9110 7.2)");
-FAULT(HOST_MISMATCH, 400, "host-mismatch", "Host and the target name different hosts (RFC 9113 8.3.1)");
+FAULT(HOST_MISMATCH, 400, "host-mismatch",
+      "Host and the target name different hosts (RFC 9113 8.3.1)");
 
 static int is(struct cno_buffer_t a, const char *literal) {
     return a.size == strlen(literal) && !memcmp(a.data, literal, a.size);
@@ -37,7 +44,7 @@ static int same(struct cno_buffer_t a, struct cno_buffer_t b) {
 }
 
 enum CNO__METHOD cno__method(struct cno_buffer_t method) {
-    return is(method, "HEAD") ? CNO__METHOD_HEAD
+    return is(method, "HEAD")      ? CNO__METHOD_HEAD
            : is(method, "CONNECT") ? CNO__METHOD_CONNECT
                                    : CNO__METHOD_OTHER;
 }
@@ -49,14 +56,8 @@ int cno__response_has_body(int status, enum CNO__METHOD method) {
 
 // ---- pieces of both versions -------------------------------------------------------------------
 
-// uri-host [ ":" port ]: no user information, no list, nothing that begins a path (RFC 3986 section 3.2.2).
 static int is_host(struct cno_buffer_t host) {
-    for (size_t i = 0; i < host.size; i++) {
-        unsigned char c = (unsigned char)host.data[i];
-        if (c <= ' ' || c >= 0x7f || memchr("\"#,/<>?@\\^`{|}", c, 14))
-            return 0;
-    }
-    return 1;
+    return cno__host_is_valid(host.data, host.size);
 }
 
 static const struct cno__fault *read_length(struct cno_buffer_t value, struct cno__meta *meta) {
@@ -66,16 +67,9 @@ static const struct cno__fault *read_length(struct cno_buffer_t value, struct cn
     return NULL;
 }
 
-static int has_token(struct cno_buffer_t list, const char *token) {
-    const char *item;
-    for (size_t pos = 0, size; cno__list_next(list.data, list.size, &pos, &item, &size);)
-        if (cno__equals_icase(item, size, token))
-            return 1;
-    return 0;
-}
-
 // origin-form, absolute-form, asterisk-form with OPTIONS (RFC 9112 section 3.2).
-static const struct cno__fault *check_target(struct cno_buffer_t method, struct cno_buffer_t target) {
+static const struct cno__fault *check_target(struct cno_buffer_t method,
+                                             struct cno_buffer_t target) {
     if (!target.size || cno__target_span(target.data, target.size) != target.size)
         return &BAD_TARGET;
     if (target.data[0] == '/' || (is(target, "*") && is(method, "OPTIONS")))
@@ -96,7 +90,8 @@ static int is_scheme(struct cno_buffer_t scheme) {
 }
 
 // A field that is not a pseudo-field, in a head.
-static const struct cno__fault *regular_h2(const struct cno_header_t *field, struct cno__meta *meta) {
+static const struct cno__fault *regular_h2(const struct cno_header_t *field,
+                                           struct cno__meta *meta) {
     switch (field->id) {
         case CNO_NAME_CONNECTION:
         case CNO_NAME_KEEP_ALIVE:
@@ -112,7 +107,7 @@ static const struct cno__fault *regular_h2(const struct cno_header_t *field, str
         case CNO_NAME_CONTENT_LENGTH:
             return read_length(field->value, meta);
         case CNO_NAME_EXPECT:
-            meta->expect = has_token(field->value, "100-continue");
+            meta->expect = cno__list_has(field->value.data, field->value.size, "100-continue");
             return NULL;
         default:
             return NULL;
@@ -197,7 +192,8 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         return &NO_HOST;
     if (!is_host(authority) || !is_host(host))
         return &BAD_HOST;
-    return seen[CNO_NAME_P_AUTHORITY] && host.data && !same(authority, host) ? &HOST_MISMATCH : NULL;
+    return seen[CNO_NAME_P_AUTHORITY] && host.data && !same(authority, host) ? &HOST_MISMATCH
+                                                                             : NULL;
 }
 
 const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t count,
@@ -219,7 +215,8 @@ const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t coun
     return NULL;
 }
 
-// Framing, routing, and what describes the connection stays out of trailers (RFC 9110 section 6.5.1).
+// Framing, routing, and what describes the connection stays out of trailers (RFC 9110
+// section 6.5.1).
 static int is_barred_from_trailers(enum CNO_NAME id) {
     switch (id) {
         case CNO_NAME_CONNECTION:
@@ -279,11 +276,11 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     }
 }
 
-// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. `from` may be behind
-// `to`; returns how many are left.
-static const struct cno__fault *read_fields(struct cno_header_t *to, const struct cno_header_t *from,
-                                            size_t *count, struct cno_buffer_t *host,
-                                            struct cno__meta *meta) {
+// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. `from` may be
+// behind `to`; returns how many are left.
+static const struct cno__fault *read_fields(struct cno_header_t *to,
+                                            const struct cno_header_t *from, size_t *count,
+                                            struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
     size_t kept = 0, has_upgrade = 0;
     for (size_t i = 0; i < *count && !fault; i++) {
@@ -308,10 +305,11 @@ static const struct cno__fault *read_fields(struct cno_header_t *to, const struc
                 keep = !is(field->value, "close") && !is(field->value, "keep-alive");
                 break;
             case CNO_NAME_EXPECT:
-                meta->expect = has_token(field->value, "100-continue");
+                meta->expect = cno__list_has(field->value.data, field->value.size, "100-continue");
                 break;
             case CNO_NAME_TE:
-                meta->te_trailers |= has_token(field->value, "trailers");
+                meta->te_trailers |=
+                    cno__list_has(field->value.data, field->value.size, "trailers");
                 break;
             case CNO_NAME_UPGRADE:
                 has_upgrade = 1;
@@ -334,7 +332,7 @@ static const struct cno__fault *read_fields(struct cno_header_t *to, const struc
 static struct cno_buffer_t authority_of(struct cno_buffer_t target) {
     size_t scheme = target.size > 7 && cno__equals_icase(target.data, 7, "http://")    ? 7
                     : target.size > 8 && cno__equals_icase(target.data, 8, "https://") ? 8
-                                                                                      : 0;
+                                                                                       : 0;
     if (!scheme)
         return (struct cno_buffer_t){0};
     size_t end = scheme;
@@ -400,126 +398,4 @@ const struct cno__fault *cno__response_h1(struct cno__h1_head *head, struct cno_
     msg->flags = head->minor == 0 ? CNO_MESSAGE_HTTP1_0 : 0;
     meta->close |= head->minor == 0 && !meta->keep_alive;
     return NULL;
-}
-
-// ---- out ---------------------------------------------------------------------------------------
-
-const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
-                           struct cno__out_meta *meta, size_t *at) {
-    char name[24];
-    for (size_t i = 0; i < count; i++) {
-        struct cno_buffer_t n = list[i].name, v = list[i].value;
-        *at = i;
-        if (lower ? !cno__name_is_valid_h2(n.data, n.size)
-                  : !cno__name_is_token(n.data + (n.size && n.data[0] == ':'),
-                                        n.size - (n.size && n.data[0] == ':')))
-            return lower ? "the name is not a lower-case token" : "the name is not a token";
-        if (!cno__value_is_valid(v.data, v.size))
-            return "the value has control octets or white space at its ends";
-        ids[i] = CNO_NAME_OTHER;
-        if (n.size <= sizeof(name)) {
-            for (size_t k = 0; k < n.size; k++)
-                name[k] = n.data[k] == ':' ? ':' : (char)cno__tchar_lower[(unsigned char)n.data[k]];
-            ids[i] = (uint8_t)cno__name_id(name, n.size);
-        }
-        if (ids[i] == CNO_NAME_CONTENT_LENGTH) {
-            uint64_t length;
-            if (cno__parse_uint(v.data, v.size, &length) || (meta->has_length && length != meta->length))
-                return "Content-Length is not one plain number";
-            meta->length = length;
-            meta->has_length = 1;
-        } else if (ids[i] == CNO_NAME_CONNECTION) {
-            meta->close |= (uint8_t)has_token(v, "close");
-            meta->upgrade |= (uint8_t)has_token(v, "upgrade");
-        }
-    }
-    return NULL;
-}
-
-int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version, const struct cno_header_t *field) {
-    switch (id) {
-        case CNO_NAME_TRANSFER_ENCODING:
-        case CNO_NAME_KEEP_ALIVE:
-        case CNO_NAME_PROXY_CONNECTION:
-        case CNO_NAME_CONNECTION:
-            return 1;
-        case CNO_NAME_UPGRADE:
-        case CNO_NAME_HTTP2_SETTINGS:
-            return version == CNO_HTTP2;
-        case CNO_NAME_TE:
-            return version == CNO_HTTP2 && !is(field->value, "trailers");
-        default:
-            return 0;
-    }
-}
-
-struct cno_buffer_t cno__reason_phrase(int status) {
-    static const struct {
-        short status;
-        const char *phrase;
-    } PHRASES[] = {
-        {200, "OK"},
-        {100, "Continue"},
-        {101, "Switching Protocols"},
-        {102, "Processing"},
-        {103, "Early Hints"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {203, "Non-Authoritative Information"},
-        {204, "No Content"},
-        {205, "Reset Content"},
-        {206, "Partial Content"},
-        {207, "Multi-Status"},
-        {208, "Already Reported"},
-        {226, "IM Used"},
-        {300, "Multiple Choices"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {303, "See Other"},
-        {304, "Not Modified"},
-        {305, "Use Proxy"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {402, "Payment Required"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {407, "Proxy Authentication Required"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {410, "Gone"},
-        {411, "Length Required"},
-        {412, "Precondition Failed"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {416, "Range Not Satisfiable"},
-        {417, "Expectation Failed"},
-        {418, "I'm a Teapot"},
-        {421, "Misdirected Request"},
-        {422, "Unprocessable Content"},
-        {423, "Locked"},
-        {424, "Failed Dependency"},
-        {425, "Too Early"},
-        {426, "Upgrade Required"},
-        {428, "Precondition Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {451, "Unavailable For Legal Reasons"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-        {511, "Network Authentication Required"},
-    };
-    for (size_t i = 0; i < sizeof(PHRASES) / sizeof(PHRASES[0]); i++)
-        if (PHRASES[i].status == status)
-            return (struct cno_buffer_t){PHRASES[i].phrase, strlen(PHRASES[i].phrase)};
-    return (struct cno_buffer_t){"", 0};
 }

@@ -38,8 +38,8 @@ static int grow(struct cno_connection_t *c) {
     return CNO_OK;
 }
 
-// How the latest remote streams ended, two bits each. What is older counts as reset by us: its frames are
-// ignored, at a price.
+// How the latest remote streams ended, two bits each. What is older counts as reset by us: its
+// frames are ignored, at a price.
 #define REMEMBERED 256u
 
 static void remember(struct cno_connection_t *c, uint32_t id, enum CNO_CLOSED how) {
@@ -62,8 +62,8 @@ void cno__stream_skip(struct cno_connection_t *c, uint32_t id) {
     c->last_stream[CNO_REMOTE] = id;
 }
 
-struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id, enum CNO_PEER_KIND initiator,
-                                     enum CNO_STREAM_STATE state) {
+struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
+                                     enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE state) {
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
     if ((!c->buckets || count > c->bucket_mask) && grow(c) && !c->buckets)
         return NULL;
@@ -104,7 +104,8 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id, en
 //                              v        v
 //              RST, and the end of the connection, from any
 //                               CLOSED
-void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s, enum CNO_STREAM_STATE state) {
+void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
+                     enum CNO_STREAM_STATE state) {
     (void)c;
     s->state = (uint8_t)state;
     if (state == CNO_STREAM_HALF_REMOTE)
@@ -151,7 +152,8 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
     return cno__close_if_idle(c);
 }
 
-int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s, enum CNO_PEER_KIND side) {
+int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s,
+                           enum CNO_PEER_KIND side) {
     enum CNO_STREAM_STATE mine = side == CNO_LOCAL ? CNO_STREAM_HALF_LOCAL : CNO_STREAM_HALF_REMOTE;
     if (s->state == CNO_STREAM_CLOSED || s->state == mine)
         return CNO_OK;

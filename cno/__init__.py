@@ -1,0 +1,26 @@
+"""cno: an ASGI server for HTTP/1.1 and HTTP/2 on a C engine of its own.
+
+`cno.run(app, **options)` serves until a signal. `async with cno.serve(app, **options) as server`
+serves inside a running event loop. The options are those of `cno-asgi --help`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cno.service import serve
+    from cno.supervisor import run
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "run", "serve"]
+
+# Loaded on first use: `import cno` alone costs nothing.
+_HOMES = {"run": "cno.supervisor", "serve": "cno.service"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cno' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,6 @@
+"""`python -m cno` is `cno-asgi`."""
+
+from cno.cli import main
+
+if __name__ == "__main__":
+    main()

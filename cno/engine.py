@@ -1,0 +1,276 @@
+"""The compiled engine: the only module that sees it.
+
+One call in, one list of events and one run of octets out; csrc/batch.h says what the events are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from marshal import dumps, loads
+from typing import Any
+
+from cno._engine import ffi, lib
+
+Event = tuple[Any, ...]
+
+# Every integer constant of the C headers, by its C name.
+CONSTANTS: dict[str, int] = {
+    name: value
+    for name in dir(lib)
+    if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
+}
+
+# ---- errors ------------------------------------------------------------------------------------
+
+
+class Error(ConnectionError):
+    """What the engine refused.
+
+    `reason` is a stable word; `wire` is what the peer was told (an RFC 9113 section 7 code or an
+    HTTP status, 0 for nothing); `offset` counts octets of input.
+    """
+
+    def __init__(self, text: str, reason: str = "", wire: int = 0, offset: int = 0) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.wire = wire
+        self.offset = offset
+
+
+class ProtocolError(Error):
+    """The peer broke the protocol. The connection is over."""
+
+
+class UsageError(Error):
+    """The caller did what the contract forbids. Nothing was sent."""
+
+
+class StreamGone(Error):
+    """The stream has ended, or never was. Only this call fails."""
+
+
+class WouldBlock(Error):
+    """Not now: try again after the next event."""
+
+
+class Disconnected(Error):
+    """The connection takes no more."""
+
+
+class OutOfMemory(Error, MemoryError):
+    """An allocation failed. The connection is over."""
+
+
+_ERRORS: dict[int, type[Error]] = {
+    lib.CNO_ERRNO_ASSERTION: UsageError,
+    lib.CNO_ERRNO_NO_MEMORY: OutOfMemory,
+    lib.CNO_ERRNO_PROTOCOL: ProtocolError,
+    lib.CNO_ERRNO_INVALID_STREAM: StreamGone,
+    lib.CNO_ERRNO_WOULD_BLOCK: WouldBlock,
+    lib.CNO_ERRNO_DISCONNECT: Disconnected,
+}
+
+
+def _error() -> Error:
+    """The last error of this thread as an exception."""
+    error = lib.cno_error()
+    reason = ffi.string(error.reason).decode()
+    text = ffi.string(error.text).decode("utf-8", "replace")
+    return _ERRORS.get(error.code, Error)(text, reason, error.wire, error.offset)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise _error()
+    return result
+
+
+# ---- the engine --------------------------------------------------------------------------------
+
+
+class Defaults:
+    """Fields that every answer gets unless the application set them; shared by many engines."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self.handle = ffi.gc(lib.cno_defaults_new(), lib.cno_defaults_free)
+        if not self.handle:
+            raise MemoryError
+        self.set(fields)
+
+    def set(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Replaces all. Raises UsageError for more than 16, or octets that no field can hold."""
+        blob = dumps(list(fields), 2)
+        _check(lib.cno_defaults_set(self.handle, blob, len(blob)))
+
+
+class Engine:
+    """One connection of the engine, the events it has to tell and the octets it has to send.
+
+    Every method may leave octets behind, which `output` takes, and events, which `feed` returns and
+    `events` takes: tuples as csrc/batch.h lists them, the kind (CNO_EVENT_*) first.
+    """
+
+    __slots__ = ("_defaults", "batch", "conn")
+
+    def __init__(
+        self, *, server: bool, gateway: bool = False, defaults: Defaults | None = None
+    ) -> None:
+        """`gateway` shapes requests for an application server (CNO_BATCH_GATEWAY) and makes the
+        caller answerable for the windows of streams (`open_flow`)."""
+        kind = lib.CNO_SERVER if server else lib.CNO_CLIENT
+        flags = lib.CNO_BATCH_GATEWAY if gateway else 0
+        self.batch = ffi.gc(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
+        if not self.batch:
+            raise MemoryError
+        self.conn = ffi.addressof(self.batch, "conn")
+        if gateway:
+            self.conn.options |= lib.CNO_MANUAL_FLOW
+        self._defaults = defaults
+        if defaults is not None:
+            self.batch.defaults = defaults.handle
+
+    def configure(self, **settings: int) -> None:
+        """Changes settings of ours by name (`struct cno_settings_t`).
+
+        Raises UsageError when one is out of its range.
+        """
+        new = ffi.new("struct cno_settings_t *", self.conn.settings[lib.CNO_LOCAL])
+        for name, value in settings.items():
+            setattr(new, name, value)
+        _check(lib.cno_configure(self.conn, new))
+
+    def begin(self, *, http2: bool, prior_knowledge: bool = True) -> None:
+        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2."""
+        if not prior_knowledge:
+            self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
+        version = lib.CNO_HTTP2 if http2 else lib.CNO_HTTP1
+        _check(lib.cno_begin(self.conn, version))
+        self.batch.version = version
+
+    def feed(self, data: bytes) -> Sequence[Event]:
+        """Octets of the transport. What the peer did wrong is told by a FAULT event, not raised."""
+        batch = self.batch
+        if lib.cno_batch_consume(batch, data, len(data)) < 0:
+            error = _error()
+            if not isinstance(error, ProtocolError):
+                raise error
+        size: int = batch.events_size
+        if not size:
+            return ()
+        # The octets are the engine's own, whatever the peer sent.
+        events: list[Event] = loads(ffi.buffer(batch.events, size))  # noqa: S302
+        batch.events_size = 0
+        return events
+
+    def events(self) -> Sequence[Event]:
+        """What calls other than `feed` have made happen."""
+        size: int = self.batch.events_size
+        if not size:
+            return ()
+        events: list[Event] = loads(ffi.buffer(self.batch.events, size))  # noqa: S302
+        self.batch.events_size = 0
+        return events
+
+    def output(self) -> bytes:
+        """Takes the octets that are to be sent."""
+        batch = self.batch
+        size: int = batch.out_size
+        if not size:
+            return b""
+        batch.out_size = 0
+        octets: bytes = ffi.buffer(batch.out, size)[:]
+        return octets
+
+    @property
+    def pending(self) -> int:
+        """Octets kept until the HTTP/1 exchange before them is over; then call feed(b"")."""
+        kept: int = self.batch.kept
+        return kept
+
+    @property
+    def http2(self) -> bool:
+        """Whether HTTP/2 is spoken."""
+        return bool(self.batch.version == 2)
+
+    def answer(self, stream: int, status: int, fields: bytes, body: bytes, final: bool) -> int:
+        """A response head with the default fields, and its body or a part of it; `fields` is
+        marshal.dumps([(name, value), ...], 2). Returns how many octets of the body were taken.
+
+        Raises UsageError (nothing was written), StreamGone or Disconnected.
+        """
+        taken: int = lib.cno_batch_answer(
+            self.batch, stream, status, fields, len(fields), body, len(body), final
+        )
+        if taken < 0:
+            raise _error()
+        return taken
+
+    def write(self, stream: int, data: Any, final: bool) -> int:
+        """A part of a body: any object with a buffer. Returns how many octets were taken; `final`
+        only counts if all were."""
+        buffer = data if type(data) is bytes else ffi.from_buffer(data)
+        taken: int = lib.cno_write_data(self.conn, stream, buffer, len(buffer), final)
+        if taken < 0:
+            raise _error()
+        return taken
+
+    def head(
+        self, stream: int, code: int, method: bytes, path: bytes, fields: bytes, final: bool
+    ) -> None:
+        """A head as it is, without default fields. Code 0 is a request."""
+        _check(
+            lib.cno_batch_head(
+                self.batch,
+                stream,
+                code,
+                method,
+                len(method),
+                path,
+                len(path),
+                fields,
+                len(fields),
+                final,
+            )
+        )
+
+    def push(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
+        """Promises a response, where that is possible and wanted."""
+        _check(
+            lib.cno_batch_push(
+                self.batch, parent, method, len(method), path, len(path), fields, len(fields)
+            )
+        )
+
+    def tail(self, stream: int, fields: bytes) -> None:
+        """Ends a message with trailers."""
+        _check(lib.cno_batch_tail(self.batch, stream, fields, len(fields)))
+
+    def reset(self, stream: int, code: int) -> None:
+        """Ends a stream (RFC 9113 section 7); on HTTP/1 the connection. Raises StreamGone."""
+        _check(lib.cno_write_reset(self.conn, stream, code))
+
+    def ping(self, payload: bytes) -> None:
+        """PING with eight octets, which a PONG event brings back."""
+        if len(payload) != 8:
+            raise ValueError("the payload of a PING has eight octets")
+        _check(lib.cno_write_ping(self.conn, payload))
+
+    def open_flow(self, stream: int, size: int) -> None:
+        """`size` octets of this stream's body were used up."""
+        _check(lib.cno_open_flow(self.conn, stream, size))
+
+    def shutdown(self, *, final: bool) -> None:
+        """No new streams; see cno_shutdown."""
+        _check(lib.cno_shutdown(self.conn, final))
+
+    def eof(self) -> None:
+        """The transport has ended. Raises ProtocolError when that cut a stream."""
+        _check(lib.cno_eof(self.conn))
+
+    @property
+    def next_stream(self) -> int:
+        """The id for the next request, or on a server for the next push."""
+        stream: int = lib.cno_next_stream(self.conn)
+        return stream

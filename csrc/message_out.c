@@ -1,0 +1,133 @@
+// What HTTP means, for both versions, on the way out: the fields that a caller wants sent.
+#include "message.h"
+
+#include <string.h>
+
+#include "chars.h"
+
+// The longest name that has an id, and some.
+#define NAMED 24
+
+const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
+                           struct cno__out_meta *meta, size_t *at) {
+    char name[NAMED];
+    for (size_t i = 0; i < count; i++) {
+        struct cno_buffer_t n = list[i].name, v = list[i].value;
+        int changed = 0, valid = 0;
+        *at = i;
+        ids[i] = CNO_NAME_OTHER;
+        if (n.size > NAMED) {
+            valid =
+                lower ? cno__name_is_valid_h2(n.data, n.size) : cno__name_is_token(n.data, n.size);
+        } else if ((valid = cno__name_lower(n.data, n.size, name, &changed))) {
+            ids[i] = (uint8_t)cno__name_id(name, n.size);
+            valid = !(lower && changed);
+        }
+        if (!valid)
+            return lower ? "the name is not a lower-case token" : "the name is not a token";
+        if (!cno__value_is_valid(v.data, v.size))
+            return "the value has control octets or white space at its ends";
+        if (ids[i] == CNO_NAME_CONTENT_LENGTH) {
+            uint64_t length;
+            if (cno__parse_uint(v.data, v.size, &length) ||
+                (meta->has_length && length != meta->length))
+                return "Content-Length is not one plain number";
+            meta->length = length;
+            meta->has_length = 1;
+        } else if (ids[i] == CNO_NAME_CONNECTION) {
+            meta->close |= (uint8_t)cno__list_has(v.data, v.size, "close");
+            meta->upgrade |= (uint8_t)cno__list_has(v.data, v.size, "upgrade");
+        }
+    }
+    return NULL;
+}
+
+int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
+                    const struct cno_header_t *field) {
+    switch (id) {
+        case CNO_NAME_TRANSFER_ENCODING:
+        case CNO_NAME_KEEP_ALIVE:
+        case CNO_NAME_PROXY_CONNECTION:
+        case CNO_NAME_CONNECTION:
+            return 1;
+        case CNO_NAME_UPGRADE:
+        case CNO_NAME_HTTP2_SETTINGS:
+            return version == CNO_HTTP2;
+        case CNO_NAME_TE:
+            return version == CNO_HTTP2 &&
+                   !cno__equals_icase(field->value.data, field->value.size, "trailers");
+        default:
+            return 0;
+    }
+}
+
+struct cno_buffer_t cno__reason_phrase(int status) {
+    static const struct {
+        short status;
+        const char *phrase;
+    } PHRASES[] = {
+        {200, "OK"},
+        {100, "Continue"},
+        {101, "Switching Protocols"},
+        {102, "Processing"},
+        {103, "Early Hints"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {203, "Non-Authoritative Information"},
+        {204, "No Content"},
+        {205, "Reset Content"},
+        {206, "Partial Content"},
+        {207, "Multi-Status"},
+        {208, "Already Reported"},
+        {226, "IM Used"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {305, "Use Proxy"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {407, "Proxy Authentication Required"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {418, "I'm a Teapot"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {424, "Failed Dependency"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+        {511, "Network Authentication Required"},
+    };
+    for (size_t i = 0; i < sizeof(PHRASES) / sizeof(PHRASES[0]); i++)
+        if (PHRASES[i].status == status)
+            return (struct cno_buffer_t){PHRASES[i].phrase, strlen(PHRASES[i].phrase)};
+    return (struct cno_buffer_t){"", 0};
+}
