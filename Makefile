@@ -1,0 +1,135 @@
+# The tasks of the repository. `make run` and `make test` need nothing but python3 with venv, make and
+# a C compiler; everything else that they use goes into .venv.
+
+PYTHON ?= python3
+PORT ?= 8000
+CFLAGS ?= -O2 -g
+WARNINGS = -std=c11 -Wall -Wextra -Werror -Wshadow
+SANITIZE = -g -O1 -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(sort $(wildcard csrc/*.c))
+HEADERS := $(sort $(wildcard csrc/*.h))
+TESTS_C := $(sort $(wildcard tests/c/test_*.c))
+GENERATED := csrc/hpack_tables.h
+FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(wildcard tests/c/*.c tests/c/*.h)
+
+OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
+OBJECTS_SAN := $(SOURCES:csrc/%.c=obj/san/%.o)
+PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
+
+.PHONY: all run test test-c test-py lint lint-py lint-types lint-c lint-c-style format bench \
+	bench-engine tools clean
+.SECONDARY: $(OBJECTS_SAN)
+.DELETE_ON_ERROR:
+
+all: obj/libcno.a
+
+# ---- the engine --------------------------------------------------------------------------------
+
+obj/libcno.a: $(OBJECTS)
+	rm -f $@
+	$(AR) rcs $@ $(OBJECTS)
+
+obj/%.o: csrc/%.c | obj/san
+	$(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
+
+obj/san/%.o: csrc/%.c | obj/san
+	$(CC) $(SANITIZE) -MMD -MP -c $< -o $@
+
+obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
+	$(CC) $(SANITIZE) -Icsrc -MMD -MP $< $(OBJECTS_SAN) -o $@
+
+obj/san:
+	@mkdir -p $@
+
+-include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
+
+# ---- the environment ---------------------------------------------------------------------------
+# The package is installed in editable form, so that only a change of the engine needs a new build.
+
+BASE := $(VENV)/.base
+ENGINE := $(VENV)/.engine
+TESTENV := $(VENV)/.test
+
+$(BASE): pyproject.toml
+	@tools/need.sh "$$($(PYTHON) -c 'import sysconfig as s; print(s.get_path("include"))')/Python.h=python3-dev"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q "setuptools>=77" "cffi>=1.17"
+	@touch $@
+
+$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) tools/ffi_build.py setup.py
+	$(BIN)/python -m pip install -q --no-build-isolation -e .
+	@touch $@
+
+$(TESTENV): $(BASE) requirements-test.txt
+	$(BIN)/python -m pip install -q -r requirements-test.txt
+	@touch $@
+
+run: $(ENGINE)
+	@echo "Try, from another terminal:"
+	@echo "  curl -i http://127.0.0.1:$(PORT)/"
+	@echo "  curl -i --http2-prior-knowledge http://127.0.0.1:$(PORT)/"
+	@echo "  curl -N http://127.0.0.1:$(PORT)/stream"
+	@echo "  curl -T README.md http://127.0.0.1:$(PORT)/upload-size"
+	@$(BIN)/cno-asgi hello:app --app-dir examples --port $(PORT)
+
+# ---- checks ------------------------------------------------------------------------------------
+
+test: test-c test-py
+
+test-c: $(PROGRAMS_C)
+	@set -e; for program in $(PROGRAMS_C); do echo "$$program"; ./$$program; done
+
+test-py: $(ENGINE) $(TESTENV)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: lint-py lint-types lint-c lint-c-style
+
+lint-py: $(TESTENV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# With the package and what it imports installed, or mypy sees less.
+lint-types: $(TESTENV) $(ENGINE)
+	$(BIN)/mypy --strict cno
+
+lint-c:
+	@tools/need.sh gcc=gcc clang=clang
+	@set -e; for source in $(SOURCES); do \
+		echo "gcc, clang: $$source"; \
+		gcc $(WARNINGS) -O2 -c $$source -o /dev/null; \
+		clang $(WARNINGS) -fsyntax-only $$source; \
+	done
+
+lint-c-style:
+	@tools/need.sh clang-format=clang-format
+	clang-format --dry-run -Werror $(FORMATTED)
+
+format: $(TESTENV)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	clang-format -i $(FORMATTED)
+
+# Clients and compilers that the tests and the checks use when they are there.
+tools:
+	@tools/need.sh gcc=gcc make=make curl=curl openssl=openssl nghttp=nghttp2-client clang=clang \
+		clang-format=clang-format llvm-symbolizer=llvm \
+		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
+
+# ---- measurements ------------------------------------------------------------------------------
+
+bench: $(ENGINE)
+	@tools/need.sh wrk=wrk h2load=nghttp2-client
+	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
+
+bench-engine: $(BASE) obj/libcno.a
+	@tools/need.sh valgrind=valgrind /usr/include/nghttp2/nghttp2.h=libnghttp2-dev
+	$(BIN)/python benchmarks/engine/run.py $(BENCH_ARGS)
+
+clean:
+	rm -rf obj build dist $(VENV) *.egg-info cno/*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

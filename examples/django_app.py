@@ -1,0 +1,40 @@
+"""cno-asgi django_app:app --app-dir examples
+
+A Django project in one file (`pip install django`): settings, two views and their addresses.
+"""
+
+import django
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    DEBUG=False,
+    ROOT_URLCONF=__name__,
+    SECRET_KEY="of no use outside this example",
+)
+django.setup()
+
+
+async def hello(request):
+    """The method and the length of the body that came with it."""
+    return JsonResponse(
+        {"message": "Hello from Django", "method": request.method, "size": len(request.body)}
+    )
+
+
+async def countdown(request):
+    """A response in pieces."""
+
+    async def lines():
+        for number in range(10, 0, -1):
+            yield f"{number}\n"
+
+    return StreamingHttpResponse(lines(), content_type="text/plain")
+
+
+urlpatterns = [path("", hello), path("countdown", countdown)]
+
+app = get_asgi_application()

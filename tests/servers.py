@@ -1,0 +1,110 @@
+"""Servers in processes of their own."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+
+# Seconds for anything that a server does.
+PATIENCE = 20.0
+
+READY = "cno running on "
+
+
+class Server:
+    """`python -m cno` with standard output and error joined; `lines` is what it said so far."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: str | os.PathLike[str] = TESTS,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CNO_", "UVICORN_"))}
+        self.lines: list[str] = []
+        self._new: queue.Queue[str | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cno", *arguments],
+            cwd=cwd,
+            env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
+            pass_fds=pass_fds,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._new.put(line.rstrip("\n"))
+        self._new.put(None)
+
+    @property
+    def output(self) -> str:
+        """Everything it has said so far."""
+        return "\n".join(self.lines)
+
+    def expect(self, text: str) -> str:
+        """Waits for a line with `text` in it, among those that were not looked at before."""
+        while True:
+            try:
+                line = self._new.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise AssertionError(f"no {text!r} in time, but:\n{self.output}") from None
+            if line is None:
+                self._new.put(None)
+                raise AssertionError(f"no {text!r} to the end, but:\n{self.output}")
+            self.lines.append(line)
+            if text in line:
+                return line
+
+    def ready(self) -> str:
+        """Waits until it serves; returns the URL it prints."""
+        return self.expect(READY).split(READY)[1].split(" (")[0]
+
+    def send(self, number: int = signal.SIGTERM) -> None:
+        """Sends a signal to this one process."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit code."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        while (line := self._new.get(timeout=PATIENCE)) is not None:
+            self.lines.append(line)
+        return code
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signals it, waits for its end, returns the exit code."""
+        self.send(number)
+        return self.wait()
+
+    def kill(self) -> None:
+        """Leaves nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@contextmanager
+def running(*arguments: str, **options) -> Iterator[Server]:
+    """A server that is gone when the block ends. It may not have come up yet: see Server.ready."""
+    server = Server(*arguments, **options)
+    try:
+        yield server
+    finally:
+        server.kill()
