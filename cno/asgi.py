@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from email.utils import formatdate
+from functools import partial
 from marshal import dumps
 from typing import Any
 
@@ -30,6 +32,7 @@ _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 
 # Tasks start without a turn of the loop where the interpreter can do that.
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_start_task: Any = partial(asyncio.Task, **_EAGER) if _EAGER else asyncio.Task
 
 # How far a response is.
 _WAITING, _HELD, _BODY, _DONE = range(4)
@@ -41,14 +44,18 @@ class Request:
     # What most requests never change is kept in the class.
     _body: list[bytes] | None = None  # what came and was not received yet
     _buffered = 0  # octets of it
+    _expect = False  # the client waits for 100
     _delivered = False  # the application has the end of the body
     _hung_up = False  # the client says no more
     _lost = False  # and does not listen either
     _told = False  # the application knows
+    _shut = False  # nothing that is sent matters any more
     _state = _WAITING
     _status = 0
     _fields = b""
     _waiters: Sequence[asyncio.Future[None]] = ()
+
+    task: asyncio.Task[None] | None = None
 
     def __init__(self, gateway: Gateway, connection: Connection, event: Event) -> None:
         self.connection = connection
@@ -56,13 +63,14 @@ class Request:
         self.body_done = event[2] & _FINAL != 0
         self.scope = http_scope(connection, event, gateway.root_path, gateway.state)
         self._gateway = gateway
-        self._expect = event[2] & _EXPECT != 0
+        if event[2] & _EXPECT:
+            self._expect = True
 
     # ---- what the connection does -------------------------------------------------------------
 
     def begin(self) -> None:
-        """Runs the application in a task of its own."""
-        self._gateway.run(self, self._run())
+        """Runs the application in a task, which starts at once where the interpreter can."""
+        self.task = _start_task(self._run(), loop=self._gateway.loop)
 
     def feed(self, data: bytes) -> int:
         """A part of the body; returns how many octets wait."""
@@ -88,7 +96,7 @@ class Request:
 
     def lost(self) -> None:
         """Nothing can be sent any more."""
-        self._lost = True
+        self._lost = self._shut = True
         self._wake()
 
     def _wake(self) -> None:
@@ -115,6 +123,8 @@ class Request:
             self._waiters = [*self._waiters, waiter]
             await waiter
         self._told = True
+        if self._hung_up:
+            self._shut = True
         return {"type": "http.disconnect"}
 
     def _request(self) -> Message:
@@ -141,60 +151,62 @@ class Request:
         KeyError or RuntimeError for what ASGI does not allow. Whatever follows a complete response
         is ignored.
         """
-        kind, state = message["type"], self._state
-        if state == _DONE:
+        if self._shut:
+            self._refuse()
             return
-        if self._lost or (self._told and self._hung_up):
-            raise ClientDisconnected(f"{peer_name(self.connection)} has gone")
+        kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body", b"")
             if type(body) is not bytes:
                 body = _octets(body)
             final = not message.get("more_body", False)
-            taken = self._write(state, body, final)
+            taken = self._write(body, final)
             if not final or taken < len(body):
                 await self._write_on(body, taken, final)
             if final:
-                self._state = _DONE
-                if self._waiters:
-                    self._wake()
-                self.connection.responded(self)
+                self._end()
+        elif kind == "http.response.start" and self._state == _WAITING:
+            # Held back until the first part of the body: a failure in between can still be a 500.
+            status, headers = message["status"], message.get("headers", ())
+            self._fields = dumps(headers, 2) if type(headers) is list else _fields(headers)
+            if type(status) is not int or not 200 <= status <= 599:
+                raise ValueError(f"status must be an int from 200 to 599, not {status!r}")
+            self._status = status
+            self._state = _HELD
         elif kind == "http.response.start":
-            self._start(message)
+            raise RuntimeError("http.response.start was sent already")
         else:
             raise ValueError(f"an HTTP application cannot send {kind!r}")
 
-    def _start(self, message: Message) -> None:
-        """Holds the head back until the first part of the body, so that a failure in between can
-        still be answered with 500."""
-        if self._state != _WAITING:
-            raise RuntimeError("http.response.start was sent already")
-        status, headers = message["status"], message.get("headers", ())
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ValueError(f"status must be an int from 200 to 599, not {status!r}")
-        try:
-            self._fields = dumps(headers if type(headers) is list else list(headers), 2)
-        except (ValueError, TypeError):
-            raise TypeError("headers must be pairs of bytes") from None
-        self._status = int(status)
-        self._state = _HELD
+    def _refuse(self) -> None:
+        if self._state != _DONE:
+            raise ClientDisconnected(f"{peer_name(self.connection)} has gone")
 
-    def _write(self, state: int, body: bytes, final: bool) -> int:
+    def _write(self, body: bytes, final: bool) -> int:
         """The head, if it was held back, and as much of the body as the peer allows."""
+        state = self._state
         try:
+            if state == _HELD:
+                taken = self.connection.answer(self.id, self._status, self._fields, body, final)
+                self._state = _BODY
+                if self._gateway.access_log:
+                    self._log_access()
+                return taken
             if state == _BODY:
                 return self.connection.engine.write(self.id, body, final)
-            if state == _WAITING:
-                raise RuntimeError("http.response.body was sent before http.response.start")
-            taken = self.connection.engine.answer(self.id, self._status, self._fields, body, final)
         except UsageError as error:
             raise RuntimeError(f"the response cannot be sent: {error}") from None
         except (StreamGone, Disconnected):
             raise ClientDisconnected(f"{peer_name(self.connection)} has gone") from None
-        self._state = _BODY
-        if self._gateway.access_log:
-            self._log_access()
-        return taken
+        raise RuntimeError("http.response.body was sent before http.response.start")
+
+    def _end(self) -> None:
+        """The response is complete."""
+        self._state = _DONE
+        self._shut = True
+        if self._waiters:
+            self._wake()
+        self.connection.responded(self)
 
     async def _write_on(self, body: bytes, taken: int, final: bool) -> None:
         """Waits until the rest is written and there is room for more."""
@@ -224,42 +236,35 @@ class Request:
 
     async def _run(self) -> None:
         try:
-            if self.scope["method"] == "CONNECT":
-                self._answer_error(501)
-            else:
-                await self._gateway.app(self.scope, self.receive, self.send)
-                if self._state != _DONE and not self._lost and not (self._told and self._hung_up):
-                    log.error("The application returned without a complete response")
+            await self._gateway.app(self.scope, self.receive, self.send)
         except Exception as error:
             level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
             log.log(level, "The application failed", exc_info=True)
+            self._make_up()
         finally:
-            if self._state != _DONE:
+            if not self._shut:
+                log.error("The application ended without a complete response")
                 self._make_up()
-            self._gateway.finished(self)
+            self.connection.finished(self)
 
     def _make_up(self) -> None:
         """The application has left the response unfinished."""
-        if self._lost:
+        if self._shut:
             return
-        try:
-            if self._state == _BODY:
-                self.connection.break_off(self)
-            else:
-                self._answer_error(500)
-        except (OSError, RuntimeError):
+        if self._state != _BODY:
+            with suppress(OSError, RuntimeError):
+                self._answer_failure()
+        if self._state != _DONE:
+            self._shut = True
             self.connection.break_off(self)
 
-    def _answer_error(self, status: int) -> None:
-        text = {500: b"Internal Server Error", 501: b"Not Implemented"}[status]
+    def _answer_failure(self) -> None:
+        fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        self._fields = dumps(fields, 2)
+        self._status = 500
         self._state = _HELD
-        self._status = status
-        self._fields = dumps(
-            [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")], 2
-        )
-        self._write(_HELD, text, True)
-        self._state = _DONE
-        self.connection.responded(self)
+        self._write(b"Internal Server Error", True)
+        self._end()
 
 
 def _is_disconnect(error: BaseException | None) -> bool:
@@ -267,6 +272,11 @@ def _is_disconnect(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, ClientDisconnected):
         error = error.__cause__ or error.__context__
     return error is not None
+
+
+def _fields(headers: Any) -> bytes:
+    """Any iterable of pairs, as the engine takes them."""
+    return dumps(list(headers), 2)
 
 
 def _octets(body: Any) -> bytes:
@@ -296,7 +306,7 @@ class Gateway:
         self.max_streams: int = config.h2_max_concurrent_streams
         self.now = loop.time()
         self.connections: set[Connection] = set()
-        self._running: dict[Request, asyncio.Task[None]] = {}
+        self.open: Callable[[Connection, Event], Stream] = partial(Request, self)
         self._config = config
         self._emptied: asyncio.Future[None] | None = None
         self._draining = False
@@ -310,13 +320,10 @@ class Gateway:
             self.loop.call_soon(connection.shutdown)
         return connection
 
-    def open(self, connection: Connection, event: Event) -> Stream:
-        """A request head has come."""
-        return Request(self, connection, event)
-
     def closed(self) -> None:
         """A connection is no more."""
-        self._check_empty()
+        if self._emptied and not self.connections and not self._emptied.done():
+            self._emptied.set_result(None)
 
     def shutdown(self) -> None:
         """Begins to drain: what is under way is finished, nothing new is taken on."""
@@ -326,7 +333,7 @@ class Gateway:
 
     async def wait_closed(self) -> None:
         """Returns when no connection and no running application is left."""
-        if self.connections or self._running:
+        if self.connections:
             self._emptied = self._emptied or self.loop.create_future()
             await asyncio.shield(self._emptied)
         self._timer.cancel()
@@ -339,26 +346,10 @@ class Gateway:
         self.loop.call_later(MERCY, self._cancel)
 
     def _cancel(self) -> None:
-        for task in list(self._running.values()):
-            task.cancel()
-
-    def _check_empty(self) -> None:
-        emptied = self._emptied
-        if emptied and not emptied.done() and not self.connections and not self._running:
-            emptied.set_result(None)
-
-    def run(self, request: Request, coroutine: Any) -> None:
-        """Runs a coroutine in a task that starts at once where the interpreter can (3.12)."""
-        task = asyncio.Task(coroutine, loop=self.loop, **_EAGER)
-        if not task.done():
-            self._running[request] = task
-
-    def finished(self, request: Request) -> None:
-        """An application has returned."""
-        self._running.pop(request, None)
-        request.connection.finished()
-        if self._emptied:
-            self.loop.call_soon(self._check_empty)
+        for connection in self.connections:
+            for stream in connection.running:
+                if stream.task is not None:
+                    stream.task.cancel()
 
     # ---- the clock ----------------------------------------------------------------------------
 

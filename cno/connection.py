@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -19,6 +20,9 @@ QUANTUM = 65536
 
 # Octets of output that are gathered before they are handed to the transport.
 GATHER = 65536
+
+# Octets that the transport may hold before writers wait and reading stops.
+WRITE_HIGH = 131072
 
 # Octets of an HTTP/1 request body that wait for the application before reading stops. The windows
 # of HTTP/2 bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
@@ -40,6 +44,7 @@ _END: int = CONSTANTS["CNO_EVENT_END"]
 _FLOW: int = CONSTANTS["CNO_EVENT_FLOW"]
 _FAULT: int = CONSTANTS["CNO_EVENT_FAULT"]
 _CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
+_SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
 _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
@@ -54,9 +59,10 @@ class Stream(Protocol):
 
     id: int
     body_done: bool
+    task: asyncio.Task[None] | None
 
     def begin(self) -> None:
-        """The connection knows of it: go."""
+        """The connection knows of it: go, in `task`, until Connection.finished."""
 
     def feed(self, data: bytes) -> int:
         """A part of its body; returns how many octets wait for the application now."""
@@ -80,37 +86,43 @@ class Host(Protocol):
     defaults: Defaults
     keep_alive: float  # seconds
     max_streams: int
-    connections: set[Connection]
-
-    def open(self, connection: Connection, event: Event) -> Stream:
-        """A request head has come."""
+    connections: set[Connection]  # that have a transport or an application running
+    open: Callable[[Connection, Event], Stream]  # a request head has come
 
     def closed(self) -> None:
-        """A connection is no more, and not among the connections."""
+        """One of the connections is no more."""
 
 
 class Connection(asyncio.Protocol):
-    """A server connection. `live` counts the requests whose application has not returned: a stream
-    that was reset holds its place until then."""
+    """A server connection.
+
+    `streams` can be sent to. `running` are those whose application has not returned: one that was
+    reset keeps its place among SETTINGS_MAX_CONCURRENT_STREAMS until then (CVE-2023-44487).
+    """
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.loop = host.loop
         self.engine = Engine(server=True, gateway=True, defaults=host.defaults)
         self._batch = self.engine.batch
+        self._feed = self.engine.feed
+        self._output = self.engine.output
+        self.answer = self.engine.answer
         self._open = host.open
+        self._max_streams = host.max_streams
         self.streams: dict[int, Stream] = {}
+        self.running: set[Stream] = set()
         self.http2 = False
-        self.live = 0
         self.writable = True
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
+        self.http_version = "1.1"
         self._transport: asyncio.Transport | None = None
-        self._fresh = True  # nothing was read yet
         self._reading = True
+        self._full = False  # a body waits for its application
         self._flushing = False
-        self._half_closed = False
+        self._half_closed = False  # then nothing is read any more either
         self._deadline = 0.0  # when there is no request: the time at which to give up
         self._over = False
         self._drain_by = 0.0
@@ -122,12 +134,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins as what ALPN chose; on plain TCP the first octets decide."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.host.connections.add(self)
         self._deadline = self.host.now + FIRST_REQUEST
         secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secure is not None:
             self.scheme = "https"
             self.http2 = self.host.http2 and secure.selected_alpn_protocol() == "h2"
+            self.http_version = "2" if self.http2 else "1.1"
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
             self.client = (str(peer[0]), int(peer[1]))
@@ -143,11 +157,7 @@ class Connection(asyncio.Protocol):
         """One call into the engine and one list of events back, however much the octets held."""
         if self._over:
             return  # lingering
-        events = self.engine.feed(data)
-        if self._fresh:
-            self._fresh = False
-            self.http2 = self.engine.http2
-        for event in events:
+        for event in self._feed(data):
             if event[0] == _HEAD:
                 self._on_head(event)
             else:
@@ -155,7 +165,7 @@ class Connection(asyncio.Protocol):
         if self._batch.out_size:
             self.flush_soon()
         if self._batch.kept:
-            self._pause_reading()
+            self._update_reading()
 
     def eof_received(self) -> bool:
         """The client has said all. An HTTP/1 request that is complete is answered all the same
@@ -165,6 +175,7 @@ class Connection(asyncio.Protocol):
         if not all(stream.body_done for stream in self.streams.values()):
             return False
         self._half_closed = True
+        self._reading = False
         for stream in list(self.streams.values()):
             stream.hang_up()
         return True
@@ -173,18 +184,19 @@ class Connection(asyncio.Protocol):
         """Every request learns that nobody listens any more."""
         self._over = True
         self._transport = None
-        self.host.connections.discard(self)
         self._lose_all()
-        self.host.closed()
+        self._check_gone()
 
     def pause_writing(self) -> None:
-        """The transport has enough: writers wait."""
+        """The transport has enough: writers wait, and nothing is read that would make more."""
         self.writable = False
+        self._update_reading()
 
     def resume_writing(self) -> None:
         """Writers go on, in the order in which they came."""
         self.writable = True
         self._wake(self._waiters)
+        self._update_reading()
 
     def tick(self, now: float) -> None:
         """Called about once a second: gives up on a connection that has been idle for too long."""
@@ -194,7 +206,7 @@ class Connection(asyncio.Protocol):
             return
         if self._over:
             self._transport.abort()
-        elif not self.live:
+        elif not self.running:
             self.engine.shutdown(final=True)
             self.flush()
             self._tell()
@@ -213,6 +225,9 @@ class Connection(asyncio.Protocol):
         elif kind == _END:
             if (stream := self.streams.pop(event[1], None)) is not None:
                 self._lose(stream)
+        elif kind == _SETTINGS:
+            self.http2 = True
+            self.http_version = "2"
         elif kind == _FLOW:
             self._wake(self._blocked, event[1])
         elif kind == _FAULT:
@@ -223,18 +238,18 @@ class Connection(asyncio.Protocol):
             self._finish_drain()
 
     def _on_head(self, event: Event) -> None:
-        if self.live >= self.host.max_streams:
-            # Streams that were reset while their application runs on (CVE-2023-44487).
+        if len(self.running) >= self._max_streams:
             self.engine.reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
             return
-        self.live += 1
-        stream = self.streams[event[1]] = self._open(self, event)
+        stream = self._open(self, event)
+        self.streams[event[1]] = stream
+        self.running.add(stream)
         stream.begin()
 
     def _on_data(self, stream: Stream, data: bytes) -> None:
-        waiting = stream.feed(data)
-        if waiting >= BODY_BUFFER and not self.http2:
-            self._pause_reading()
+        if stream.feed(data) >= BODY_BUFFER and not self.http2:
+            self._full = True
+            self._update_reading()
 
     def _on_fault(self, event: Event) -> None:
         _, stream, reason, wire, offset, text = event
@@ -249,27 +264,30 @@ class Connection(asyncio.Protocol):
     def consumed(self, stream: Stream, size: int) -> None:
         """The application has taken `size` octets of a body."""
         if not self.http2:
-            self._resume_reading()
+            self._full = False
+            self._update_reading()
         elif size:
             self.engine.open_flow(stream.id, size)
             if self._batch.out_size:
                 self.flush_soon()
 
-    def _pause_reading(self) -> None:
-        if self._reading and self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if not self._reading and self._transport is not None and not self.engine.pending:
-            self._reading = True
+    def _update_reading(self) -> None:
+        """Reads while there is room: octets kept behind an unfinished exchange, a body that nobody
+        takes and output that nobody reads all stop it."""
+        wanted = self._over or not (self._full or self._batch.kept or not self.writable)
+        if wanted == self._reading or self._transport is None or self._half_closed:
+            return
+        self._reading = wanted
+        if wanted:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _go_on(self) -> None:
         """Reads on where an unfinished exchange had stopped the engine."""
         if not self._over:
             self.data_received(b"")
-        self._resume_reading()
+        self._update_reading()
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -317,7 +335,8 @@ class Connection(asyncio.Protocol):
         """The response is complete: what is left of the request is not waited for."""
         self.streams.pop(stream.id, None)
         if not self.http2:
-            self.flush()
+            if (octets := self._output()) and self._transport is not None:
+                self._transport.write(octets)
         else:
             if not stream.body_done and not self._over:
                 self._reset(stream, CONSTANTS["CNO_RST_NO_ERROR"])
@@ -325,19 +344,26 @@ class Connection(asyncio.Protocol):
                 self.flush_soon()
         if self._batch.events_size:
             self._tell()
+        if not self._reading:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """The answer is out that what follows on the connection had to wait for."""
+        self._full = False
         if self._half_closed:
             self._end()
-        elif not self._reading:
-            if self._batch.kept:
-                self.loop.call_soon(self._go_on)
-            else:
-                self._resume_reading()
+        elif self._batch.kept:
+            self.loop.call_soon(self._go_on)
+        else:
+            self._update_reading()
 
-    def finished(self) -> None:
+    def finished(self, stream: Stream) -> None:
         """An application has returned."""
-        self.live -= 1
+        self.running.discard(stream)
         if not self.streams:
             self._deadline = self.host.now + self.host.keep_alive
+        if self._transport is None:
+            self._check_gone()
 
     def break_off(self, stream: Stream) -> None:
         """A response that cannot be completed: the client must not take it for whole."""
@@ -416,7 +442,7 @@ class Connection(asyncio.Protocol):
             return
         self._deadline = self.host.now + LINGER
         self._transport.write_eof()
-        self._resume_reading()
+        self._update_reading()
 
     def _lose(self, stream: Stream) -> None:
         stream.lost()
@@ -428,6 +454,11 @@ class Connection(asyncio.Protocol):
     def _lose_all(self) -> None:
         while self.streams:
             self._lose(self.streams.popitem()[1])
+
+    def _check_gone(self) -> None:
+        if not self.running:
+            self.host.connections.discard(self)
+            self.host.closed()
 
 
 def peer_name(connection: Connection) -> str:

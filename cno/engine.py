@@ -20,6 +20,9 @@ CONSTANTS: dict[str, int] = {
     if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
 }
 
+# What every request calls.
+_consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
+
 # ---- errors ------------------------------------------------------------------------------------
 
 
@@ -152,16 +155,17 @@ class Engine:
     def feed(self, data: bytes) -> Sequence[Event]:
         """Octets of the transport. What the peer did wrong is told by a FAULT event, not raised."""
         batch = self.batch
-        if lib.cno_batch_consume(batch, data, len(data)) < 0:
+        size: int = _consume(batch, data, len(data))
+        if size <= 0:
+            if not size:
+                return ()
             error = _error()
             if not isinstance(error, ProtocolError):
                 raise error
-        size: int = batch.events_size
-        if not size:
-            return ()
-        # The octets are the engine's own, whatever the peer sent.
-        events: list[Event] = loads(ffi.buffer(batch.events, size))  # noqa: S302
+            size = batch.events_size
         batch.events_size = 0
+        # The octets are the engine's own, whatever the peer sent.
+        events: list[Event] = loads(_buffer(batch.events, size))  # noqa: S302
         return events
 
     def events(self) -> Sequence[Event]:
@@ -169,8 +173,8 @@ class Engine:
         size: int = self.batch.events_size
         if not size:
             return ()
-        events: list[Event] = loads(ffi.buffer(self.batch.events, size))  # noqa: S302
         self.batch.events_size = 0
+        events: list[Event] = loads(_buffer(self.batch.events, size))  # noqa: S302
         return events
 
     def output(self) -> bytes:
@@ -180,7 +184,7 @@ class Engine:
         if not size:
             return b""
         batch.out_size = 0
-        octets: bytes = ffi.buffer(batch.out, size)[:]
+        octets: bytes = _buffer(batch.out, size)[:]
         return octets
 
     @property
@@ -200,7 +204,7 @@ class Engine:
 
         Raises UsageError (nothing was written), StreamGone or Disconnected.
         """
-        taken: int = lib.cno_batch_answer(
+        taken: int = _answer(
             self.batch, stream, status, fields, len(fields), body, len(body), final
         )
         if taken < 0:

@@ -20,7 +20,7 @@ def http_scope(
     A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
     begins with `root_path` exactly once.
     """
-    _, _, flags, _, method, raw_path, path, query, headers = event
+    path = event[6]
     if type(path) is not str:
         path = path.decode("utf-8", "replace")
     if root_path and not (path == root_path or path.startswith(root_path + "/")):
@@ -28,18 +28,20 @@ def http_scope(
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
-        "http_version": "2" if connection.http2 else "1.0" if flags & _HTTP1_0 else "1.1",
+        "http_version": connection.http_version,
         "server": connection.server,
         "client": connection.client,
         "scheme": connection.scheme,
-        "method": method,
+        "method": event[4],
         "root_path": root_path,
         "path": path,
-        "raw_path": raw_path,
-        "query_string": query,
-        "headers": headers,
+        "raw_path": event[5],
+        "query_string": event[7],
+        "headers": event[8],
         "extensions": {},
     }
     if state is not None:
         scope["state"] = state.copy()
+    if event[2] & _HTTP1_0:
+        scope["http_version"] = "1.0"
     return scope

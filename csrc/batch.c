@@ -205,8 +205,20 @@ static int on_start(void *data, uint32_t stream) {
     return 0;
 }
 
+// A gateway is no tunnel: CONNECT is answered here (RFC 9110 section 9.3.6).
+static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
+    struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
+    struct cno_message_t answer = {.code = 501, .headers = &close, .headers_len = 1};
+    b->started = 0;
+    b->headed = stream;
+    return cno_write_head(&b->conn, stream, &answer, 1);
+}
+
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
     struct cno_batch_t *b = data;
+    if ((b->flags & CNO_BATCH_GATEWAY) && msg->method.size == 7 &&
+        !memcmp(msg->method.data, "CONNECT", 7))
+        return refuse_connect(b, stream);
     uint32_t flags = msg->flags | (b->started == stream ? CNO_BATCH_START : 0);
     int gateway = (b->flags & CNO_BATCH_GATEWAY) && !msg->code;
     if (b->started == stream)
@@ -259,7 +271,7 @@ static int on_tail(void *data, uint32_t stream, const struct cno_tail_t *tail) {
 
 static int on_end(void *data, uint32_t stream, uint32_t code, enum CNO_PEER_KIND side) {
     struct cno_batch_t *b = data;
-    if (!code && (b->flags & CNO_BATCH_GATEWAY))
+    if (!code && side == CNO_LOCAL && (b->flags & CNO_BATCH_GATEWAY))
         return 0;
     if (tell_start(b))
         return CNO_ERRNO_NO_MEMORY;
@@ -365,7 +377,7 @@ int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     b->headed = 0;
     b->kept = cno_pending(&b->conn);
     b->version = (uint32_t)cno_version(&b->conn);
-    return tell_start(b) ? CNO_ERROR : r;
+    return tell_start(b) || r || b->events_size > INT32_MAX ? CNO_ERROR : (int)b->events_size;
 }
 
 // ---- writing -----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ enum CNO_EVENT {
     CNO_EVENT_DATA = 2,
     // kind, stream, fields or None
     CNO_EVENT_TAIL = 3,
-    // kind, stream, code, side. Not told in gateway mode when code is 0.
+    // kind, stream, code, side. A gateway is not told when its own last octets ended a stream well.
     CNO_EVENT_END = 4,
     // kind, stream
     CNO_EVENT_FLOW = 5,
@@ -81,7 +81,7 @@ struct cno_batch_t {
 struct cno_batch_t *cno_batch_new(enum CNO_CONNECTION_KIND, uint32_t flags);
 void cno_batch_free(struct cno_batch_t *);
 
-// cno_consume. Whatever it returns, events and output may be there.
+// cno_consume. Returns events_size, or CNO_ERROR: events and output may be there all the same.
 int cno_batch_consume(struct cno_batch_t *, const char *data, size_t size);
 
 // cno_write_head. `code` 0 is a request, with method and path. `fields` is a marshalled list of
