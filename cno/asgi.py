@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
@@ -30,10 +29,6 @@ MERCY = 1.0
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 
-# Tasks start without a turn of the loop where the interpreter can do that.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-_start_task: Any = partial(asyncio.Task, **_EAGER) if _EAGER else asyncio.Task
-
 # How far a response is.
 _WAITING, _HELD, _BODY, _DONE = range(4)
 
@@ -55,22 +50,19 @@ class Request:
     _fields = b""
     _waiters: Sequence[asyncio.Future[None]] = ()
 
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
 
     def __init__(self, gateway: Gateway, connection: Connection, event: Event) -> None:
         self.connection = connection
         self.id: int = event[1]
         self.body_done = event[2] & _FINAL != 0
         self.scope = http_scope(connection, event, gateway.root_path, gateway.state)
-        self._gateway = gateway
+        self._app = gateway.app
+        self._access_log = gateway.access_log
         if event[2] & _EXPECT:
             self._expect = True
 
     # ---- what the connection does -------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Runs the application in a task, which starts at once where the interpreter can."""
-        self.task = _start_task(self._run(), loop=self._gateway.loop)
 
     def feed(self, data: bytes) -> int:
         """A part of the body; returns how many octets wait."""
@@ -153,30 +145,45 @@ class Request:
         """
         if self._shut:
             self._refuse()
-            return
-        kind = message["type"]
-        if kind == "http.response.body":
+        elif message["type"] == "http.response.body":
             body = message.get("body", b"")
-            if type(body) is not bytes:
-                body = _octets(body)
-            final = not message.get("more_body", False)
-            taken = self._write(body, final)
-            if not final or taken < len(body):
-                await self._write_on(body, taken, final)
-            if final:
-                self._end()
-        elif kind == "http.response.start" and self._state == _WAITING:
-            # Held back until the first part of the body: a failure in between can still be a 500.
-            status, headers = message["status"], message.get("headers", ())
-            self._fields = dumps(headers, 2) if type(headers) is list else _fields(headers)
-            if type(status) is not int or not 200 <= status <= 599:
-                raise ValueError(f"status must be an int from 200 to 599, not {status!r}")
-            self._status = status
-            self._state = _HELD
-        elif kind == "http.response.start":
-            raise RuntimeError("http.response.start was sent already")
+            if self._state != _HELD or type(body) is not bytes or message.get("more_body"):
+                await self._send_part(_octets(body), not message.get("more_body"))
+                return
+            # Most responses are complete with this: one call.
+            taken = self._write(body, True)
+            if taken < len(body):
+                await self.connection.write_rest(self, body, taken, True)
+            self._end()
         else:
-            raise ValueError(f"an HTTP application cannot send {kind!r}")
+            self._hold(message)
+
+    async def _send_part(self, body: bytes, final: bool) -> None:
+        """A part of the body; returns when the peer has room for more."""
+        connection = self.connection
+        taken = self._write(body, final)
+        if taken < len(body):
+            await connection.write_rest(self, body, taken, final)
+        if final:
+            self._end()
+            return
+        connection.flush_soon()
+        if not connection.writable:
+            await connection.drain(self)
+
+    def _hold(self, message: Message) -> None:
+        """Keeps the head until the first part of the body: a failure in between can still be a
+        500."""
+        if message["type"] != "http.response.start":
+            raise ValueError(f"an HTTP application cannot send {message['type']!r}")
+        if self._state != _WAITING:
+            raise RuntimeError("http.response.start was sent already")
+        status, headers = message["status"], message.get("headers", ())
+        if type(status) is not int or not 200 <= status <= 599:
+            raise ValueError(f"status must be an int from 200 to 599, not {status!r}")
+        self._fields = dumps(headers if type(headers) is list else list(headers), 2)
+        self._status = status
+        self._state = _HELD
 
     def _refuse(self) -> None:
         if self._state != _DONE:
@@ -189,7 +196,7 @@ class Request:
             if state == _HELD:
                 taken = self.connection.answer(self.id, self._status, self._fields, body, final)
                 self._state = _BODY
-                if self._gateway.access_log:
+                if self._access_log:
                     self._log_access()
                 return taken
             if state == _BODY:
@@ -208,16 +215,6 @@ class Request:
             self._wake()
         self.connection.responded(self)
 
-    async def _write_on(self, body: bytes, taken: int, final: bool) -> None:
-        """Waits until the rest is written and there is room for more."""
-        connection = self.connection
-        if taken < len(body):
-            await connection.write_rest(self, body, taken, final)
-        if not final:
-            connection.flush_soon()
-            if not connection.writable:
-                await connection.drain(self)
-
     def _log_access(self) -> None:
         scope = self.scope
         target = scope["raw_path"].decode("latin-1")
@@ -234,9 +231,11 @@ class Request:
 
     # ---- the application's life ---------------------------------------------------------------
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """The task of a request."""
+        connection = self.connection
         try:
-            await self._gateway.app(self.scope, self.receive, self.send)
+            await self._app(self.scope, self.receive, self.send)
         except Exception as error:
             level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
             log.log(level, "The application failed", exc_info=True)
@@ -245,7 +244,9 @@ class Request:
             if not self._shut:
                 log.error("The application ended without a complete response")
                 self._make_up()
-            self.connection.finished(self)
+            connection.running.discard(self)
+            if connection.gone:
+                connection.check_gone()
 
     def _make_up(self) -> None:
         """The application has left the response unfinished."""
@@ -274,11 +275,6 @@ def _is_disconnect(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _fields(headers: Any) -> bytes:
-    """Any iterable of pairs, as the engine takes them."""
-    return dumps(list(headers), 2)
-
-
 def _octets(body: Any) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
@@ -304,7 +300,6 @@ class Gateway:
         self.http2: bool = config.http2
         self.keep_alive: float = config.timeout_keep_alive
         self.max_streams: int = config.h2_max_concurrent_streams
-        self.now = loop.time()
         self.connections: set[Connection] = set()
         self.open: Callable[[Connection, Event], Stream] = partial(Request, self)
         self._config = config
@@ -348,8 +343,7 @@ class Gateway:
     def _cancel(self) -> None:
         for connection in self.connections:
             for stream in connection.running:
-                if stream.task is not None:
-                    stream.task.cancel()
+                stream.task.cancel()
 
     # ---- the clock ----------------------------------------------------------------------------
 
@@ -365,9 +359,9 @@ class Gateway:
 
     def _tick(self) -> None:
         """Once a second: the Date field, and connections that were idle for too long."""
-        self.now = self.loop.time()
         self._timer = self.loop.call_later(1.0, self._tick)
         if self._config.date_header:
             self.defaults.set(self._default_fields())
+        now = self.loop.time()
         for connection in list(self.connections):
-            connection.tick(self.now)
+            connection.tick(now)

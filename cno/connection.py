@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 from cno.engine import CONSTANTS, Defaults, Disconnected, Engine, Event, StreamGone
 from cno.logs import error as log
@@ -47,6 +49,10 @@ _CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
 _SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
 _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 
+# Tasks start without a turn of the loop where the interpreter can do that.
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+start_task: Any = partial(asyncio.Task, **_EAGER) if _EAGER else asyncio.Task
+
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
 
 
@@ -59,10 +65,10 @@ class Stream(Protocol):
 
     id: int
     body_done: bool
-    task: asyncio.Task[None] | None
+    task: asyncio.Task[None]
 
-    def begin(self) -> None:
-        """The connection knows of it: go, in `task`, until Connection.finished."""
+    def run(self) -> Coroutine[Any, Any, None]:
+        """What `task` does: answers. At its end it takes itself out of Connection.running."""
 
     def feed(self, data: bytes) -> int:
         """A part of its body; returns how many octets wait for the application now."""
@@ -81,7 +87,6 @@ class Host(Protocol):
     """What a connection is told by whoever serves."""
 
     loop: asyncio.AbstractEventLoop
-    now: float  # seconds on the loop's clock, of the last tick
     http2: bool
     defaults: Defaults
     keep_alive: float  # seconds
@@ -114,6 +119,7 @@ class Connection(asyncio.Protocol):
         self.running: set[Stream] = set()
         self.http2 = False
         self.writable = True
+        self.gone = False  # the transport is
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
@@ -123,7 +129,8 @@ class Connection(asyncio.Protocol):
         self._full = False  # a body waits for its application
         self._flushing = False
         self._half_closed = False  # then nothing is read any more either
-        self._deadline = 0.0  # when there is no request: the time at which to give up
+        self._busy = False  # since the last tick
+        self._deadline = self.loop.time() + FIRST_REQUEST  # for something to happen
         self._over = False
         self._drain_by = 0.0
         self._waiters: dict[asyncio.Future[None], Stream] = {}  # writers behind a full transport
@@ -136,7 +143,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.host.connections.add(self)
-        self._deadline = self.host.now + FIRST_REQUEST
         secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secure is not None:
             self.scheme = "https"
@@ -184,8 +190,9 @@ class Connection(asyncio.Protocol):
         """Every request learns that nobody listens any more."""
         self._over = True
         self._transport = None
+        self.gone = True
         self._lose_all()
-        self._check_gone()
+        self.check_gone()
 
     def pause_writing(self) -> None:
         """The transport has enough: writers wait, and nothing is read that would make more."""
@@ -202,11 +209,14 @@ class Connection(asyncio.Protocol):
         """Called about once a second: gives up on a connection that has been idle for too long."""
         if self._drain_by and now >= self._drain_by:
             self._finish_drain()
-        if self._transport is None or now < self._deadline or (self.streams and not self._over):
-            return
-        if self._over:
+        if self._busy or (self.running and not self._over):
+            self._busy = False
+            self._deadline = now + self.host.keep_alive
+        elif self._transport is None or now < self._deadline:
+            pass
+        elif self._over:
             self._transport.abort()
-        elif not self.running:
+        else:
             self.engine.shutdown(final=True)
             self.flush()
             self._tell()
@@ -241,10 +251,11 @@ class Connection(asyncio.Protocol):
         if len(self.running) >= self._max_streams:
             self.engine.reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
             return
+        self._busy = True
         stream = self._open(self, event)
         self.streams[event[1]] = stream
         self.running.add(stream)
-        stream.begin()
+        stream.task = start_task(stream.run(), loop=self.loop)
 
     def _on_data(self, stream: Stream, data: bytes) -> None:
         if stream.feed(data) >= BODY_BUFFER and not self.http2:
@@ -335,8 +346,8 @@ class Connection(asyncio.Protocol):
         """The response is complete: what is left of the request is not waited for."""
         self.streams.pop(stream.id, None)
         if not self.http2:
-            if (octets := self._output()) and self._transport is not None:
-                self._transport.write(octets)
+            if self._transport is not None:
+                self._transport.write(self._output())
         else:
             if not stream.body_done and not self._over:
                 self._reset(stream, CONSTANTS["CNO_RST_NO_ERROR"])
@@ -356,14 +367,6 @@ class Connection(asyncio.Protocol):
             self.loop.call_soon(self._go_on)
         else:
             self._update_reading()
-
-    def finished(self, stream: Stream) -> None:
-        """An application has returned."""
-        self.running.discard(stream)
-        if not self.streams:
-            self._deadline = self.host.now + self.host.keep_alive
-        if self._transport is None:
-            self._check_gone()
 
     def break_off(self, stream: Stream) -> None:
         """A response that cannot be completed: the client must not take it for whole."""
@@ -409,7 +412,7 @@ class Connection(asyncio.Protocol):
         if self.http2:
             self.engine.shutdown(final=False)
             self.engine.ping(_DRAINED)
-            self._drain_by = self.host.now + DRAIN
+            self._drain_by = self.loop.time() + DRAIN
             self.flush()
         else:
             self.engine.shutdown(final=True)
@@ -440,7 +443,7 @@ class Connection(asyncio.Protocol):
         if self._half_closed or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._deadline = self.host.now + LINGER
+        self._deadline = self.loop.time() + LINGER
         self._transport.write_eof()
         self._update_reading()
 
@@ -455,8 +458,9 @@ class Connection(asyncio.Protocol):
         while self.streams:
             self._lose(self.streams.popitem()[1])
 
-    def _check_gone(self) -> None:
-        if not self.running:
+    def check_gone(self) -> None:
+        """Forgets a connection that has neither transport nor application any more."""
+        if self.gone and not self.running:
             self.host.connections.discard(self)
             self.host.closed()
 
