@@ -15,7 +15,7 @@ from marshal import dumps
 from typing import Any
 
 from cno.config import Config
-from cno.connection import ClientDisconnected, Connection, Stream, peer_name
+from cno.connection import QUANTUM, ClientDisconnected, Connection, Stream, peer_name
 from cno.engine import CONSTANTS, Defaults, Disconnected, Event, StreamGone, UsageError
 from cno.interface import App, Message
 from cno.logs import ACCESS
@@ -147,13 +147,18 @@ class Request:
             self._refuse()
         elif message["type"] == "http.response.body":
             body = message.get("body", b"")
-            if self._state != _HELD or type(body) is not bytes or message.get("more_body"):
+            if (
+                self._state != _HELD
+                or type(body) is not bytes
+                or len(body) > QUANTUM
+                or message.get("more_body")
+            ):
                 await self._send_part(_octets(body), not message.get("more_body"))
                 return
             # Most responses are complete with this: one call.
-            taken = self._write(body, True)
+            taken = self._write(body, len(body))
             if taken < len(body):
-                await self.connection.write_rest(self, body, taken, True)
+                await self._write_rest(body, taken, True)
             self._end()
         else:
             self._hold(message)
@@ -161,15 +166,21 @@ class Request:
     async def _send_part(self, body: bytes, final: bool) -> None:
         """A part of the body; returns when the peer has room for more."""
         connection = self.connection
-        taken = self._write(body, final)
-        if taken < len(body):
-            await connection.write_rest(self, body, taken, final)
+        size = len(body)
+        taken = self._write(body[:QUANTUM], size if final else -1)
+        if taken < size:
+            await self._write_rest(body, taken, final)
         if final:
             self._end()
             return
         connection.flush_soon()
-        if not connection.writable:
-            await connection.drain(self)
+        await connection.take_turns(self, size)
+
+    async def _write_rest(self, body: bytes, taken: int, final: bool) -> None:
+        try:
+            await self.connection.write_rest(self, body, taken, final)
+        except UsageError as error:
+            raise RuntimeError(f"the response cannot be sent: {error}") from None
 
     def _hold(self, message: Message) -> None:
         """Keeps the head until the first part of the body: a failure in between can still be a
@@ -189,19 +200,22 @@ class Request:
         if self._state != _DONE:
             raise ClientDisconnected(f"{peer_name(self.connection)} has gone")
 
-    def _write(self, body: bytes, final: bool) -> int:
-        """The head, if it was held back, and as much of the body as the peer allows."""
+    def _write(self, body: bytes, total: int) -> int:
+        """The head, if it was held back, and as much of the body as the peer allows. `total` is the
+        size of the whole body, -1 while it is not known."""
         state = self._state
         try:
             if state == _HELD:
-                taken = self.connection.answer(self.id, self._status, self._fields, body, final)
+                taken = self.connection.answer(self.id, self._status, self._fields, body, total)
                 self._state = _BODY
                 if self._access_log:
                     self._log_access()
                 return taken
             if state == _BODY:
-                return self.connection.engine.write(self.id, body, final)
+                return self.connection.engine.write(self.id, body, total == len(body))
         except UsageError as error:
+            if state == _HELD:
+                self._state = _WAITING  # nothing of it was sent
             raise RuntimeError(f"the response cannot be sent: {error}") from None
         except (StreamGone, Disconnected):
             raise ClientDisconnected(f"{peer_name(self.connection)} has gone") from None
@@ -241,8 +255,9 @@ class Request:
             log.log(level, "The application failed", exc_info=True)
             self._make_up()
         finally:
-            if not self._shut:
-                log.error("The application ended without a complete response")
+            if self._state != _DONE and not self._lost:
+                if not self._shut:
+                    log.error("The application ended without a complete response")
                 self._make_up()
             connection.running.discard(self)
             if connection.gone:
@@ -250,13 +265,11 @@ class Request:
 
     def _make_up(self) -> None:
         """The application has left the response unfinished."""
-        if self._shut:
-            return
-        if self._state != _BODY:
+        if self._state in (_WAITING, _HELD) and not self._shut:
             with suppress(OSError, RuntimeError):
                 self._answer_failure()
-        if self._state != _DONE:
-            self._shut = True
+        if self._state != _DONE and not self._lost:
+            self._lost = self._shut = True
             self.connection.break_off(self)
 
     def _answer_failure(self) -> None:
@@ -264,7 +277,8 @@ class Request:
         self._fields = dumps(fields, 2)
         self._status = 500
         self._state = _HELD
-        self._write(b"Internal Server Error", True)
+        text = b"Internal Server Error"
+        self._write(text, len(text))
         self._end()
 
 
@@ -281,6 +295,12 @@ def _octets(body: Any) -> bytes:
     raise TypeError(f"body must be bytes, not {type(body).__name__}")
 
 
+def _root_path(path: str) -> str:
+    """With a slash in front and none behind; "" for the root itself."""
+    path = path.strip("/")
+    return f"/{path}" if path else ""
+
+
 class Gateway:
     """Serves one application on one event loop: gives out protocols, keeps the clock, drains."""
 
@@ -295,7 +315,7 @@ class Gateway:
         self.app = app
         self.loop = loop
         self.state = state
-        self.root_path: str = config.root_path
+        self.root_path: str = _root_path(config.root_path)
         self.access_log: bool = config.access_log and access_log.isEnabledFor(logging.INFO)
         self.http2: bool = config.http2
         self.keep_alive: float = config.timeout_keep_alive

@@ -17,14 +17,19 @@ from typing import Any, Protocol, cast
 from cno.engine import CONSTANTS, Defaults, Disconnected, Engine, Event, StreamGone
 from cno.logs import error as log
 
-# Octets of a body that one writer may put out before others get their turn.
+# Octets of a body that one writer puts out before it looks whether there is room, and others get
+# their turn.
 QUANTUM = 65536
 
 # Octets of output that are gathered before they are handed to the transport.
 GATHER = 65536
 
-# Octets that the transport may hold before writers wait and reading stops.
+# Octets that the transport may hold before writers wait.
 WRITE_HIGH = 131072
+
+# Octets that the transport may hold before reading stops, because what is read makes more of them:
+# answers too small to wait, and frames that answer frames.
+OUTPUT_HIGH = 524288
 
 # Octets of an HTTP/1 request body that wait for the application before reading stops. The windows
 # of HTTP/2 bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
@@ -127,12 +132,15 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reading = True
         self._full = False  # a body waits for its application
+        self._choked = False  # output waits for the peer
+        self._unread = False  # the peer may be sending what we will not read
         self._flushing = False
         self._half_closed = False  # then nothing is read any more either
         self._busy = False  # since the last tick
         self._deadline = self.loop.time() + FIRST_REQUEST  # for something to happen
         self._over = False
-        self._drain_by = 0.0
+        self._turn = 0  # octets of bodies since others had a turn
+        self._draining = False  # between the two GOAWAYs
         self._waiters: dict[asyncio.Future[None], Stream] = {}  # writers behind a full transport
         self._blocked: dict[asyncio.Future[None], Stream] = {}  # writers behind a closed window
 
@@ -176,15 +184,22 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has said all. An HTTP/1 request that is complete is answered all the same
         (RFC 9112 section 9.6); its application may learn of it from receive()."""
-        if self.http2 or self.scheme == "https" or self._over or not self.streams:
+        if self._over or not self.streams:
             return False
+        if self.http2 or self.scheme == "https":
+            return self._cut_by_peer()
         if not all(stream.body_done for stream in self.streams.values()):
-            return False
+            return self._cut_by_peer()
         self._half_closed = True
         self._reading = False
         for stream in list(self.streams.values()):
             stream.hang_up()
         return True
+
+    def _cut_by_peer(self) -> bool:
+        """Nobody waits for what was to be sent."""
+        self.cut()
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Every request learns that nobody listens any more."""
@@ -195,21 +210,20 @@ class Connection(asyncio.Protocol):
         self.check_gone()
 
     def pause_writing(self) -> None:
-        """The transport has enough: writers wait, and nothing is read that would make more."""
+        """The transport has enough: writers wait."""
         self.writable = False
-        self._update_reading()
 
     def resume_writing(self) -> None:
         """Writers go on, in the order in which they came."""
         self.writable = True
         self._wake(self._waiters)
-        self._update_reading()
+        if self._choked:
+            self._choked = False
+            self._update_reading()
 
     def tick(self, now: float) -> None:
         """Called about once a second: gives up on a connection that has been idle for too long."""
-        if self._drain_by and now >= self._drain_by:
-            self._finish_drain()
-        if self._busy or (self.running and not self._over):
+        if not self._over and (self._busy or self.running):
             self._busy = False
             self._deadline = now + self.host.keep_alive
         elif self._transport is None or now < self._deadline:
@@ -217,9 +231,7 @@ class Connection(asyncio.Protocol):
         elif self._over:
             self._transport.abort()
         else:
-            self.engine.shutdown(final=True)
-            self.flush()
-            self._tell()
+            self._shut_down()
 
     # ---- events of the engine -----------------------------------------------------------------
 
@@ -249,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def _on_head(self, event: Event) -> None:
         if len(self.running) >= self._max_streams:
-            self.engine.reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
+            self._reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
             return
         self._busy = True
         stream = self._open(self, event)
@@ -264,6 +276,7 @@ class Connection(asyncio.Protocol):
 
     def _on_fault(self, event: Event) -> None:
         _, stream, reason, wire, offset, text = event
+        self._unread = self._unread or not stream
         peer = peer_name(self)
         where = f" stream {stream}" if stream else ""
         log.warning(
@@ -285,7 +298,7 @@ class Connection(asyncio.Protocol):
     def _update_reading(self) -> None:
         """Reads while there is room: octets kept behind an unfinished exchange, a body that nobody
         takes and output that nobody reads all stop it."""
-        wanted = self._over or not (self._full or self._batch.kept or not self.writable)
+        wanted = self._over or not (self._full or self._batch.kept or self._choked)
         if wanted == self._reading or self._transport is None or self._half_closed:
             return
         self._reading = wanted
@@ -305,8 +318,12 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Hands the gathered output to the transport."""
         self._flushing = False
-        if (octets := self.engine.output()) and self._transport is not None:
-            self._transport.write(octets)
+        transport = self._transport
+        if (octets := self._output()) and transport is not None:
+            transport.write(octets)
+            if not self.writable and transport.get_write_buffer_size() > OUTPUT_HIGH:
+                self._choked = True
+                self._update_reading()
 
     def flush_soon(self) -> None:
         """HTTP/1: now. HTTP/2: once per turn of the loop, behind all that is ready to run."""
@@ -317,40 +334,47 @@ class Connection(asyncio.Protocol):
             self.loop.call_soon(self.flush)
 
     async def write_rest(self, stream: Stream, data: bytes, taken: int, final: bool) -> None:
-        """Writes what the windows did not let out at first. Raises ClientDisconnected."""
-        rest = memoryview(data)[taken:]
-        while True:
-            self.flush_soon()
-            await self._wait(self._blocked, stream)
-            while rest:
-                part = rest[:QUANTUM]
-                try:
-                    taken = self.engine.write(stream.id, part, final and len(part) == len(rest))
-                except (StreamGone, Disconnected):
-                    raise ClientDisconnected from None
-                rest = rest[taken:]
-                if not rest:
-                    return
-                if taken < len(part):
-                    break
-                self.flush_soon()
-                await self.drain(stream)
-                await asyncio.sleep(0)  # others have a turn
+        """Writes a body from data[taken:] on, as the windows and the transport allow.
 
-    async def drain(self, stream: Stream) -> None:
-        """Returns when the transport takes more. Raises ClientDisconnected."""
-        while not self.writable:
+        Raises ClientDisconnected, or UsageError when it is longer or shorter than was said.
+        """
+        rest = memoryview(data)[taken:]
+        while rest:
+            part = rest[:QUANTUM]
+            try:
+                taken = self.engine.write(stream.id, part, final and len(part) == len(rest))
+            except (StreamGone, Disconnected):
+                raise ClientDisconnected from None
+            rest = rest[taken:]
+            if rest:
+                self.flush_soon()
+                if taken < len(part):
+                    await self._wait(self._blocked, stream)
+                await self.take_turns(stream, taken)
+
+    async def take_turns(self, stream: Stream, size: int) -> None:
+        """Called after `size` octets of a body: returns when the transport takes more, and lets
+        others run after each QUANTUM. Raises ClientDisconnected."""
+        self._turn += size
+        if not self.writable:
+            self._turn = 0
             await self._wait(self._waiters, stream)
+        elif self._turn >= QUANTUM:
+            self._turn = 0
+            await asyncio.sleep(0)
 
     def responded(self, stream: Stream) -> None:
         """The response is complete: what is left of the request is not waited for."""
         self.streams.pop(stream.id, None)
         if not self.http2:
-            if self._transport is not None:
+            self._unread = not stream.body_done
+            if self.writable and self._transport is not None:
                 self._transport.write(self._output())
+            else:
+                self.flush()
         else:
             if not stream.body_done and not self._over:
-                self._reset(stream, CONSTANTS["CNO_RST_NO_ERROR"])
+                self._reset(stream.id, CONSTANTS["CNO_RST_NO_ERROR"])
             if not self._flushing:
                 self.flush_soon()
         if self._batch.events_size:
@@ -372,15 +396,15 @@ class Connection(asyncio.Protocol):
         """A response that cannot be completed: the client must not take it for whole."""
         if self.streams.pop(stream.id, None) is None or self._over:
             return
-        self._reset(stream, CONSTANTS["CNO_RST_INTERNAL_ERROR"])
+        self._reset(stream.id, CONSTANTS["CNO_RST_INTERNAL_ERROR"])
         self.flush()
         if not self.http2 and self._transport is not None:
             self._over = True
             self._transport.abort()
 
-    def _reset(self, stream: Stream, code: int) -> None:
-        with suppress(StreamGone, Disconnected):
-            self.engine.reset(stream.id, code)
+    def _reset(self, stream: int, code: int) -> None:
+        with suppress(StreamGone, Disconnected):  # it may have ended in the same read
+            self.engine.reset(stream, code)
 
     def _tell(self) -> None:
         """Hands out what writing has made happen."""
@@ -407,17 +431,23 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """No new requests: HTTP/2 hears of it twice, a round trip apart (RFC 9113 section 6.8);
         HTTP/1 with the next answer, or at once when idle."""
-        if self._over or self._drain_by:
+        if self._over or self._draining:
             return
         if self.http2:
             self.engine.shutdown(final=False)
             self.engine.ping(_DRAINED)
-            self._drain_by = self.loop.time() + DRAIN
+            self._draining = True
+            self.loop.call_later(DRAIN, self._finish_drain)
             self.flush()
         else:
-            self.engine.shutdown(final=True)
-            self.flush()
-            self._tell()
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        self.engine.shutdown(final=True)
+        self.flush()
+        self._tell()
+        if not self.streams:
+            self._end()  # what there is of a request is not one yet
 
     def cut(self) -> None:
         """Ends everything now; applications are told first."""
@@ -427,11 +457,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _finish_drain(self) -> None:
-        if self._drain_by and not self._over:
-            self._drain_by = 0.0
-            self.engine.shutdown(final=True)
-            self.flush()
-            self._tell()
+        if self._draining and not self._over:
+            self._draining = False
+            self._shut_down()
 
     def _end(self) -> None:
         """All is said: the transport closes once the client has had it."""
@@ -440,7 +468,9 @@ class Connection(asyncio.Protocol):
         self._over = True
         self._lose_all()
         self.flush()
-        if self._half_closed or not self._transport.can_write_eof():
+        # Only where more may come in is a close a danger to what went out.
+        unread = self._unread or (self.http2 and self._busy)
+        if self._half_closed or not unread or not self._transport.can_write_eof():
             self._transport.close()
             return
         self._deadline = self.loop.time() + LINGER

@@ -198,14 +198,16 @@ class Engine:
         """Whether HTTP/2 is spoken."""
         return bool(self.batch.version == 2)
 
-    def answer(self, stream: int, status: int, fields: bytes, body: bytes, final: bool) -> int:
-        """A response head with the default fields, and its body or a part of it; `fields` is
-        marshal.dumps([(name, value), ...], 2). Returns how many octets of the body were taken.
+    def answer(self, stream: int, status: int, fields: bytes, body: bytes, total: int) -> int:
+        """A response head with the default fields, and its body or the first part of it.
+
+        `fields` is marshal.dumps([(name, value), ...], 2), `total` the size of the whole body or -1
+        while it is not known. Returns how many octets of the body were taken.
 
         Raises UsageError (nothing was written), StreamGone or Disconnected.
         """
         taken: int = _answer(
-            self.batch, stream, status, fields, len(fields), body, len(body), final
+            self.batch, stream, status, fields, len(fields), body, len(body), total
         )
         if taken < 0:
             raise _error()

@@ -23,7 +23,7 @@ def http_scope(
     path = event[6]
     if type(path) is not str:
         path = path.decode("utf-8", "replace")
-    if root_path and not (path == root_path or path.startswith(root_path + "/")):
+    if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
         path = root_path + path
     scope = {
         "type": "http",

@@ -214,6 +214,13 @@ static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
     return cno_write_head(&b->conn, stream, &answer, 1);
 }
 
+// ASGI and WSGI know methods in upper case only.
+static void upper(struct cno__writer *w, size_t size) {
+    for (char *at = w->data + w->size - size; !w->failed && at < w->data + w->size; at++)
+        if (*at >= 'a' && *at <= 'z')
+            *at = (char)(*at & ~0x20);
+}
+
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
     struct cno_batch_t *b = data;
     if ((b->flags & CNO_BATCH_GATEWAY) && msg->method.size == 7 &&
@@ -231,6 +238,7 @@ static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg)
     else
         cno__put_ascii(&w, msg->method.data, msg->method.size);
     if (gateway) {
+        upper(&w, msg->method.size);
         put_target(&w, msg->path);
         put_gateway_fields(&w, msg->headers, msg->headers_len, cno_version(&b->conn) == CNO_HTTP2);
     } else {
@@ -389,8 +397,12 @@ struct answer {
     char length[24];
 };
 
-static int same_name(struct cno_buffer_t a, struct cno_buffer_t lower) {
-    return a.size == lower.size && cno__equals_icase(a.data, a.size, lower.data);
+static int same_name(struct cno_buffer_t name, struct cno_buffer_t lower) {
+    size_t i = 0;
+    while (i < name.size && i < lower.size &&
+           cno__tchar_lower[(unsigned char)name.data[i]] == (unsigned char)lower.data[i])
+        i++;
+    return i == name.size && i == lower.size;
 }
 
 static void add_defaults(struct answer *answer, const struct cno_defaults_t *defaults,
@@ -437,7 +449,7 @@ static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
 }
 
 int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
-                     size_t fields_size, const char *body, size_t body_size, int final) {
+                     size_t fields_size, const char *body, size_t body_size, long long total) {
     struct answer answer;
     answer.count = 0;
     struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
@@ -450,13 +462,14 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
     memcpy(answer.list + answer.count, list, (size_t)count * sizeof(*list));
     answer.count += (size_t)count;
-    if (final && !has_length && code >= 200 && code != 204 && code != 304)
-        add_length(&answer, body_size);
+    if (total >= 0 && !has_length && code >= 200 && code != 204 && code != 304)
+        add_length(&answer, (size_t)total);
     char *copy =
         cno_version(&b->conn) == CNO_HTTP2 ? lower_names(answer.list, answer.count, &failed) : NULL;
     if (failed)
         return CNO_ERROR;
     struct cno_message_t msg = {.code = code, .headers = answer.list, .headers_len = answer.count};
+    int final = total >= 0 && (size_t)total == body_size;
     int r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     cno__release(copy);
     return r;

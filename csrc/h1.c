@@ -425,6 +425,10 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     const char *wrong = cno__check_out(msg->headers, msg->headers_len, 0, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    for (size_t i = 0; msg->code && i < msg->headers_len; i++)
+        if (msg->headers[i].name.data[0] == ':')
+            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
+                                 "field %zu: pseudo-field not allowed", i);
     if (!cno__value_is_valid(msg->method.data, msg->method.size))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "octets no start line can hold");
