@@ -295,8 +295,8 @@ static int on_flow(void *data, uint32_t stream) {
 
 static int on_push(void *data, uint32_t stream, const struct cno_message_t *msg, uint32_t parent) {
     struct cno_batch_t *b = data;
-    if (tell_start(b))
-        return CNO_ERRNO_NO_MEMORY;
+    if (b->started == stream)
+        b->started = 0;  // PUSH says so
     struct cno__writer w = event(b, CNO_EVENT_PUSH, stream, 6);
     cno__put_int(&w, (int32_t)parent);
     cno__put_ascii(&w, msg->method.data, msg->method.size);

@@ -216,17 +216,44 @@ int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
 // ---- values ------------------------------------------------------------------------------------
 
 static const unsigned char NOT_IN_HOST[128] = {
-    ['"'] = 1,  ['#'] = 1, [','] = 1, ['/'] = 1, ['<'] = 1, ['>'] = 1, ['?'] = 1,  ['@'] = 1,
-    ['\\'] = 1, ['^'] = 1, ['`'] = 1, ['{'] = 1, ['|'] = 1, ['}'] = 1, [0x7f] = 1,
+    ['"'] = 1, ['#'] = 1, [','] = 1, ['/'] = 1, ['<'] = 1,  ['>'] = 1,
+    ['?'] = 1, ['@'] = 1, ['['] = 1, [']'] = 1, ['\\'] = 1, ['^'] = 1,
+    ['`'] = 1, ['{'] = 1, ['|'] = 1, ['}'] = 1, [0x7f] = 1,
 };
 
-int cno__host_is_valid(const char *host, size_t size) {
-    for (size_t i = 0; i < size; i++) {
+static inline int is_hex(unsigned char c) {
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+}
+
+// Octets of the IP-literal (section 3.2.2) at `host`, or 0 when it is none.
+static size_t ip_literal(const char *host, size_t size) {
+    size_t i = 1;
+    while (i < size && (is_hex((unsigned char)host[i]) || host[i] == ':' || host[i] == '.'))
+        i++;
+    return i > 1 && i < size && host[i] == ']' ? i + 1 : 0;
+}
+
+// Octets of the reg-name or IPv4 address at `host`; it stops at what neither can hold.
+static size_t reg_name(const char *host, size_t size) {
+    size_t i = 0;
+    for (; i < size && host[i] != ':'; i++) {
         unsigned char c = (unsigned char)host[i];
         if (c <= ' ' || c > 0x7f || NOT_IN_HOST[c])
-            return 0;
+            break;
+        if (c == '%' && (size - i < 3 || !is_hex((unsigned char)host[i + 1]) ||
+                         !is_hex((unsigned char)host[i + 2])))
+            break;
     }
-    return 1;
+    return i;
+}
+
+int cno__host_is_valid(const char *host, size_t size, int needs_port) {
+    size_t i = size && host[0] == '[' ? ip_literal(host, size) : reg_name(host, size);
+    size_t port = i + 1;
+    if (i < size && host[i] == ':' && (i || !needs_port))
+        for (i++; i < size && host[i] >= '0' && host[i] <= '9';)
+            i++;
+    return i == size && (!needs_port || port < size);
 }
 
 int cno__parse_uint(const char *data, size_t size, uint64_t *out) {

@@ -28,6 +28,7 @@ enum CNO_NAME {
     CNO_NAME_TRAILER,
     CNO_NAME_TRANSFER_ENCODING,
     CNO_NAME_UPGRADE,
+    CNO_NAME_REPEATED,  // only in message_out.c: a second Content-Length that says the same
 };
 
 // RFC 9110 section 5.6.2: for a tchar its lower-case form, for any other octet 0.
@@ -49,9 +50,9 @@ int cno__name_is_token(const char *name, size_t size);
 // RFC 9110 section 5.5: no control octets but HTAB, and no white space at either end.
 int cno__value_is_valid(const char *value, size_t size);
 
-// uri-host [ ":" port ] as far as its octets tell (RFC 3986 section 3.2.2): nothing that begins a
-// path, no user information, no list. May be empty.
-int cno__host_is_valid(const char *host, size_t size);
+// uri-host [ ":" port ] (RFC 9110 section 7.2; RFC 3986 section 3.2.2, but no list): no user
+// information. May be empty unless it needs a port (CONNECT, RFC 9112 section 3.2.3).
+int cno__host_is_valid(const char *host, size_t size, int needs_port);
 
 // Length of the longest prefix of octets that may stand in a field value (VCHAR, obs-text, SP,
 // HTAB).

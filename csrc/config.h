@@ -67,6 +67,10 @@
 // WOULD_BLOCK. One read is always taken.
 #define CNO_MAX_PIPELINED 1048576
 
+// Octets of body below which a DATA frame counts as overhead. The shortest frame of WebSocket or
+// gRPC with something in it is as long.
+#define CNO_TINY_DATA 7
+
 // ---- memory ------------------------------------------------------------------------------------
 
 // Octets of spare capacity a buffer may keep while it is empty.

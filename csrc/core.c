@@ -118,7 +118,7 @@ int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cn
 
 // The peer broke the protocol: it is told how, if it can be, and everything ends.
 static int answer_fault(struct cno_connection_t *c) {
-    const struct cno_error_t error = *cno_error();
+    struct cno_error_t error = *cno_error();
     uint32_t code = CNO_RST_PROTOCOL_ERROR;
     if (c->mode == CNO_MODE_H2) {
         code = error.wire;
@@ -126,6 +126,8 @@ static int answer_fault(struct cno_connection_t *c) {
     } else if (cno__is_server(c) && error.wire &&
                (!c->current || c->current->writing == CNO_AT_HEAD)) {
         cno__h1_write_error(c, (int)error.wire, error.text);
+    } else {
+        error.wire = 0;
     }
     c->mode = CNO_MODE_OVER;
     cno__bytes_free(&c->in);
@@ -217,9 +219,9 @@ int cno_eof(struct cno_connection_t *c) {
         return CNO_OK;
     enter(c);
     c->flags |= CNO_CONN_EOF;
-    int was_over = c->mode == CNO_MODE_OVER;
     if (c->mode == CNO_MODE_H1 && cno__h1_eof(c))
         return leave(c, CNO_ERROR);
+    int was_over = c->mode == CNO_MODE_OVER;
     c->mode = CNO_MODE_OVER;
     uint32_t cut = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
     if (cno__stream_close_all(c, CNO_RST_CANCEL, CNO_LOCAL))
@@ -254,7 +256,20 @@ static int gone(uint32_t stream) {
                          (unsigned)stream);
 }
 
-// The stream that a client's request goes out on, new unless an earlier try made it.
+// What would make cno_write_head fail, before a stream is made for it.
+static int check_request(const struct cno_connection_t *c, const struct cno_message_t *msg,
+                         size_t size, int final) {
+    uint8_t ids[CNO_MAX_HEADERS_OUT];
+    struct cno__out_meta meta = {0};
+    size_t at = 0;
+    const char *wrong =
+        cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    return cno__check_length(&meta, size, final);
+}
+
+// A new stream for a client's request.
 static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
                                            const struct cno_message_t *msg) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
@@ -319,7 +334,7 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
     struct cno_stream_t *s = cno__stream_find(c, stream);
     if (!s && cno__is_server(c))
         return leave(c, gone(stream));
-    if (!s && !(s = request_stream(c, stream, msg)))
+    if (!s && (check_request(c, msg, size, final) || !(s = request_stream(c, stream, msg))))
         return leave(c, CNO_ERROR);
     if (s->writing != CNO_AT_HEAD)
         return leave(c, s->writing == CNO_AT_BODY ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice",
@@ -339,6 +354,7 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     if (!cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size || msg->code ||
+        cno__target_span(msg->path.data, msg->path.size) != msg->path.size ||
         msg->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "not a request");
     struct cno_stream_t *s = cno__stream_find(c, parent);

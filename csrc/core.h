@@ -132,11 +132,11 @@ struct cno_connection_t {
     struct cno_settings_t settings[2];  // in force, by whose they are
     struct cno_settings_t pending;      // ours that the peer has not acknowledged
     uint32_t settings_unacked;
-    uint32_t block_stream;  // h2: whose header block is being collected
-    uint32_t block_parent;  // h2 client: the stream of the PUSH_PROMISE; else 0
-    uint32_t data_stream;   // h2: whose DATA frame is being read
-    uint32_t data_left;     // h2: octets of it to come, padding excluded
-    uint32_t pad_left;      // h2: octets of padding to come
+    uint32_t block_stream;    // h2: whose header block is being collected
+    uint32_t block_promised;  // h2 client: what its PUSH_PROMISE promises; else 0
+    uint32_t data_stream;     // h2: whose DATA frame is being read
+    uint32_t data_left;       // h2: octets of it to come, padding excluded
+    uint32_t pad_left;        // h2: octets of padding to come
     uint8_t block_flags, data_flags;
     uint16_t budget_resets, budget_overhead;
     int64_t window_recv, window_send;  // of the connection

@@ -230,13 +230,13 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     const struct cno__fault *fault = NULL;
     size_t size = 2, at = 0;
     if (in->data[0] != '\r' || in->data[1] != '\n') {
-        size = cno__h1_find_head(in->data, in->size, &c->head_scanned, 0, &fault);
+        size_t seen = in->size < CNO_MAX_H1_TRAILERS ? in->size : CNO_MAX_H1_TRAILERS;
+        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, &fault);
         if (fault)
             return cno__refuse(c, fault, c->head_scanned);
-        if ((size ? size : in->size) > CNO_MAX_H1_TRAILERS)
-            return cno__refuse(c, &TRAILERS_TOO_LARGE, CNO_MAX_H1_TRAILERS);
         if (!size)
-            return CNO__MORE;
+            return seen < CNO_MAX_H1_TRAILERS ? CNO__MORE
+                                              : cno__refuse(c, &TRAILERS_TOO_LARGE, seen);
         cno__bytes_clear(&c->block);
         if (cno__bytes_reserve(&c->block, size))
             return CNO_ERROR;

@@ -116,7 +116,7 @@ static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
 
 // 431 and the end of a stream whose head was larger than we take; the HPACK table is in sync.
 static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, int end_stream) {
-    if (!cno__is_server(c))
+    if (!cno__is_server(c) || s->writing != CNO_AT_HEAD)
         return refuse_stream(c, s, &TOO_LARGE);
     struct cno_message_t msg = {.code = 431};
     int r = spend_reset(c);
@@ -159,8 +159,8 @@ static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stre
     if ((id & 1) != (uint32_t)cno__is_server(c))
         return is_idle(c, id) || cno__is_server(c) ? cno__refuse(c, &BAD_STREAM_ID, 0)
                                                    : spend_overhead(c);
-    if (cno__is_server(c) && id > c->last_stream[CNO_REMOTE])
-        return begin_stream(c, id, s);
+    if (is_idle(c, id))
+        return cno__is_server(c) ? begin_stream(c, id, s) : cno__refuse(c, &IDLE_STREAM, 0);
     switch (cno__stream_closed(c, id)) {
         case CNO_CLOSED_BY_PEER:
             return cno__refuse(c, &ENDED_STREAM, 0);
@@ -188,7 +188,7 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t parent, int end_stream,
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
                       struct cno_buffer_t block) {
     struct cno_header_t list[CNO_MAX_HEADERS];
     struct cno_hpack_fields_t fields = {list, CNO_MAX_HEADERS,
@@ -198,8 +198,8 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t parent, 
         return cno_error()->code == CNO_ERRNO_PROTOCOL ? CNO__REFUSED : CNO_ERROR;
     }
     int too_large = fields.count > fields.capacity || fields.size > fields.max_size;
-    if (parent)
-        return take_promise(c, parent, id, list, fields.count, too_large);
+    if (promised)
+        return take_promise(c, id, promised, list, fields.count, too_large);
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
     if (r || !s)
@@ -226,12 +226,12 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t parent, 
 
 // HEADERS and PUSH_PROMISE: decoded in place when complete, else collected.
 static int begin_block(struct cno_connection_t *c, const struct cno__frame *frame, uint32_t stream,
-                       uint32_t parent) {
+                       uint32_t promised) {
     struct cno_buffer_t fragment = {(const char *)frame->payload, frame->size};
     if (frame->flags & CNO_FLAG_END_HEADERS)
-        return take_block(c, stream, parent, frame->flags & CNO_FLAG_END_STREAM, fragment);
+        return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
     c->block_stream = stream;
-    c->block_parent = parent;
+    c->block_promised = promised;
     c->block_flags = frame->flags;
     c->continuations = 0;
     cno__bytes_clear(&c->block);
@@ -247,7 +247,9 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     const struct cno__fault *fault = cno__frame_strip(frame);
     if (fault)
         return cno__refuse(c, fault, 0);
-    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || is_idle(c, frame->stream))
+    struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
+    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !parent ||
+        parent->initiator == CNO_REMOTE || parent->reading == CNO_AT_END)
         return cno__refuse(c, &UNWANTED_PUSH, 0);
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     if (!id || id & 1 || id <= c->last_stream[CNO_REMOTE])
@@ -255,7 +257,7 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     frame->payload += 4;
     frame->size -= 4;
     frame->flags &= (uint8_t)~CNO_FLAG_END_STREAM;
-    return begin_block(c, frame, id, frame->stream);
+    return begin_block(c, frame, frame->stream, id);
 }
 
 static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame) {
@@ -270,7 +272,7 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    int r = take_block(c, stream, c->block_parent, c->block_flags & CNO_FLAG_END_STREAM,
+    int r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
                        (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;
@@ -446,7 +448,8 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
     if (s->read_sized && body > s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     s->read_left -= s->read_sized ? body : 0;
-    return !frame->size && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c) : CNO_OK;
+    return body < CNO_TINY_DATA && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c)
+                                                                         : CNO_OK;
 }
 
 // The header of a DATA frame: all of it is accounted here, before anything can go wrong.

@@ -302,7 +302,7 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     size_t taken = size;
     if (s->framing == CNO_FRAMING_NONE) {
         size = 0;
-    } else if ((int64_t)size > window) {
+    } else if (size && (int64_t)size > window) {
         taken = size = window > 0 ? (size_t)window : 0;
         final = 0;
     }

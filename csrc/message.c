@@ -39,8 +39,15 @@ static int is(struct cno_buffer_t a, const char *literal) {
     return a.size == strlen(literal) && !memcmp(a.data, literal, a.size);
 }
 
-static int same(struct cno_buffer_t a, struct cno_buffer_t b) {
-    return a.size == b.size && (!a.size || !memcmp(a.data, b.data, a.size));
+// Hosts are names in any case (RFC 3986 section 3.2.2).
+static int same_host(struct cno_buffer_t a, struct cno_buffer_t b) {
+    if (a.size != b.size)
+        return 0;
+    for (size_t i = 0; i < a.size; i++)
+        if (a.data[i] != b.data[i] && cno__tchar_lower[(unsigned char)a.data[i]] !=
+                                          cno__tchar_lower[(unsigned char)b.data[i]])
+            return 0;
+    return 1;
 }
 
 enum CNO__METHOD cno__method(struct cno_buffer_t method) {
@@ -57,7 +64,7 @@ int cno__response_has_body(int status, enum CNO__METHOD method) {
 // ---- pieces of both versions -------------------------------------------------------------------
 
 static int is_host(struct cno_buffer_t host) {
-    return cno__host_is_valid(host.data, host.size);
+    return cno__host_is_valid(host.data, host.size, 0);
 }
 
 static const struct cno__fault *read_length(struct cno_buffer_t value, struct cno__meta *meta) {
@@ -180,6 +187,8 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
     if (meta->method == CNO__METHOD_CONNECT) {
         if (!authority.size || seen[CNO_NAME_P_PATH] || seen[CNO_NAME_P_SCHEME])
             return &BAD_PSEUDO;
+        if (!cno__host_is_valid(authority.data, authority.size, 1))
+            return &BAD_TARGET;
     } else {
         if (!seen[CNO_NAME_P_PATH] || !seen[CNO_NAME_P_SCHEME])
             return &NO_PSEUDO;
@@ -192,8 +201,8 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         return &NO_HOST;
     if (!is_host(authority) || !is_host(host))
         return &BAD_HOST;
-    return seen[CNO_NAME_P_AUTHORITY] && host.data && !same(authority, host) ? &HOST_MISMATCH
-                                                                             : NULL;
+    return seen[CNO_NAME_P_AUTHORITY] && host.data && !same_host(authority, host) ? &HOST_MISMATCH
+                                                                                  : NULL;
 }
 
 const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t count,
@@ -359,10 +368,10 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
     if (authority.data) {
         if (!authority.size || !is_host(authority))
             return &BAD_TARGET;
-        if (host.data && !same(host, authority))
+        if (host.data && !same_host(host, authority))
             return &HOST_MISMATCH;
     } else if (meta->method == CNO__METHOD_CONNECT) {
-        if (!is_host(head->target))
+        if (!cno__host_is_valid(head->target.data, head->target.size, 1))
             return &BAD_TARGET;
         authority = head->target;
     } else if ((fault = check_target(head->method, head->target))) {

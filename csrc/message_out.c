@@ -32,6 +32,8 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
             if (cno__parse_uint(v.data, v.size, &length) ||
                 (meta->has_length && length != meta->length))
                 return "Content-Length is not one plain number";
+            if (meta->has_length)
+                ids[i] = CNO_NAME_REPEATED;
             meta->length = length;
             meta->has_length = 1;
         } else if (ids[i] == CNO_NAME_CONNECTION) {
@@ -49,6 +51,7 @@ int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
         case CNO_NAME_KEEP_ALIVE:
         case CNO_NAME_PROXY_CONNECTION:
         case CNO_NAME_CONNECTION:
+        case CNO_NAME_REPEATED:
             return 1;
         case CNO_NAME_UPGRADE:
         case CNO_NAME_HTTP2_SETTINGS:
