@@ -5,7 +5,8 @@ Every constant of the C headers is an attribute of this module under its C name 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from marshal import dumps
 from typing import Any
 
@@ -90,7 +91,9 @@ class Connection:
 
     def __init__(self, *, server: bool) -> None:
         self._engine = Engine(server=server)
-        self._untold: list[Event] = []
+        self._untold: deque[Event] = deque()
+        self._telling = False
+        self._fault: ProtocolError | None = None
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -109,12 +112,7 @@ class Connection:
     def data_received(self, data: bytes) -> None:
         """Octets from the transport. Raises ProtocolError, after the events, if they were wrong."""
         data = bytes(data)
-        for event in self._engine.feed(data):
-            if event[0] == CNO_EVENT_DATA and event[2] >= 0:
-                self._untold.append((*event[:2], -1, data[event[2] : event[3]]))
-            else:
-                self._untold.append(event)
-        self._tell()
+        self._tell(self._engine.feed(data), data)
 
     def shutdown(self) -> None:
         """No new streams; on_close when those that are open have ended."""
@@ -208,65 +206,62 @@ class Connection:
 
     # ---- telling ------------------------------------------------------------------------------
 
-    def _tell(self) -> None:
-        """Hands out the output and then the events, until there are none of either."""
-        fault: Error | None = None
-        while True:
-            self._untold += self._engine.events()
-            if octets := self._engine.output():
-                self.on_writev([octets])
-            if not self._untold:
-                break
-            event = self._untold.pop(0)
-            if event[0] == CNO_EVENT_FAULT:
-                if not event[1]:
-                    fault = ProtocolError(event[5], event[2], event[3], int(event[4]))
-            else:
-                _TELLERS[event[0]](self, *event[1:])
+    def _tell(self, events: Iterable[Event] = (), data: bytes = b"") -> None:
+        """Hands out the output, and then the events in order. A call from within an event only adds
+        to what is to be told."""
+        for event in (*events, *self._engine.events()):
+            self._untold.extend(_parts(event, data))
+        if octets := self._engine.output():
+            self.on_writev([octets])
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold:
+                event = self._untold.popleft()
+                if event[0] != CNO_EVENT_FAULT:
+                    _TELLERS[event[0]](self, *event[1:])
+                elif not event[1]:
+                    self._fault = ProtocolError(event[5], event[2], event[3], int(event[4]))
+        finally:
+            self._telling = False
+        fault, self._fault = self._fault, None
         if fault is not None:
             raise fault
 
-    def _tell_head(
-        self,
-        stream: int,
-        flags: int,
-        code: int,
-        method: str | bytes,
-        target: bytes,
-        _path: None,
-        _query: None,
-        fields: list[tuple[bytes, bytes]],
-    ) -> None:
+
+def _parts(event: Event, data: bytes) -> Iterator[Event]:
+    """One event of the engine as those of `Connection`; `data` is what DATA is a slice of."""
+    kind, stream = event[:2]
+    if kind == CNO_EVENT_HEAD:
+        flags, code, method, target, _, _, fields = event[2:]
         if flags & CNO_BATCH_START:
-            self.on_stream_start(stream)
-        text = method if isinstance(method, str) else _text(method)
-        self.on_message_head(stream, code, text, _text(target), _headers(fields))
+            yield (CNO_EVENT_START, stream)
+        method = method if isinstance(method, str) else _text(method)
+        yield (kind, stream, code, method, _text(target), _headers(fields))
         if flags & CNO_MESSAGE_FINAL:
-            self.on_message_tail(stream, None)
-
-    def _tell_tail(self, stream: int, fields: list[tuple[bytes, bytes]] | None) -> None:
-        self.on_message_tail(stream, None if fields is None else _headers(fields))
-
-    def _tell_push(
-        self,
-        stream: int,
-        parent: int,
-        method: str,
-        target: bytes,
-        fields: list[tuple[bytes, bytes]],
-    ) -> None:
-        self.on_stream_start(stream)
-        self.on_message_push(stream, parent, method, _text(target), _headers(fields))
+            yield (CNO_EVENT_TAIL, stream, None)
+    elif kind == CNO_EVENT_DATA:
+        yield (kind, stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
+    elif kind == CNO_EVENT_TAIL:
+        yield (kind, stream, None if event[2] is None else _headers(event[2]))
+    elif kind == CNO_EVENT_END:
+        yield (kind, stream, event[2] & 0xFFFFFFFF, event[3])  # it crosses as a signed number
+    elif kind == CNO_EVENT_PUSH:
+        yield (CNO_EVENT_START, stream)
+        yield (kind, stream, event[2], event[3], _text(event[4]), _headers(event[5]))
+    else:
+        yield event
 
 
 _TELLERS: dict[int, Any] = {
     CNO_EVENT_START: lambda self, stream: self.on_stream_start(stream),
-    CNO_EVENT_HEAD: Connection._tell_head,
-    CNO_EVENT_DATA: lambda self, stream, _, data: self.on_message_data(stream, data),
-    CNO_EVENT_TAIL: Connection._tell_tail,
+    CNO_EVENT_HEAD: lambda self, *event: self.on_message_head(*event),
+    CNO_EVENT_DATA: lambda self, *event: self.on_message_data(*event),
+    CNO_EVENT_TAIL: lambda self, *event: self.on_message_tail(*event),
     CNO_EVENT_END: lambda self, *event: self.on_stream_end(*event),
     CNO_EVENT_FLOW: lambda self, stream: self.on_flow_increase(stream),
-    CNO_EVENT_PUSH: Connection._tell_push,
+    CNO_EVENT_PUSH: lambda self, *event: self.on_message_push(*event),
     CNO_EVENT_SETTINGS: lambda self, _: self.on_settings(),
     CNO_EVENT_PONG: lambda self, _, payload: self.on_pong(payload),
     CNO_EVENT_CLOSE: lambda self, _: self.on_close(),

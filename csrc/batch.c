@@ -216,7 +216,9 @@ static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
 
 // ASGI and WSGI know methods in upper case only.
 static void upper(struct cno__writer *w, size_t size) {
-    for (char *at = w->data + w->size - size; !w->failed && at < w->data + w->size; at++)
+    if (w->failed)
+        return;
+    for (char *at = w->data + w->size - size; at < w->data + w->size; at++)
         if (*at >= 'a' && *at <= 'z')
             *at = (char)(*at & ~0x20);
 }
@@ -487,7 +489,8 @@ int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char 
         .headers = list,
         .headers_len = (size_t)count,
     };
-    return count < 0 ? CNO_ERROR : cno_write_head(&b->conn, stream, &msg, final);
+    int r = count < 0 ? CNO_ERROR : cno_write_head(&b->conn, stream, &msg, final);
+    return tell_start(b) ? CNO_ERROR : r;  // a request of ours has no head to be told with
 }
 
 int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, size_t method_size,
@@ -507,7 +510,8 @@ int cno_batch_tail(struct cno_batch_t *b, uint32_t stream, const char *fields, s
     int failed = 0;
     if (count < 0)
         return CNO_ERROR;
-    char *copy = lower_names(list, (size_t)count, &failed);
+    char *copy =
+        cno_version(&b->conn) == CNO_HTTP2 ? lower_names(list, (size_t)count, &failed) : NULL;
     if (failed)
         return CNO_ERROR;
     int r = cno_write_tail(&b->conn, stream, &(struct cno_tail_t){list, (size_t)count});

@@ -146,8 +146,9 @@ int cno__close_if_idle(struct cno_connection_t *);
 // CNO__REFUSED.
 int cno__refuse(struct cno_connection_t *, const struct cno__fault *, size_t at);
 
-// Tells on_fault of an error that only costs one stream; `stream` 0 is never used here.
-int cno__tell_fault(struct cno_connection_t *, uint32_t stream, const struct cno__fault *);
+// Tells on_fault of an error that only costs one stream; `wire` is what the peer is told.
+int cno__tell_fault(struct cno_connection_t *, uint32_t stream, const struct cno__fault *,
+                    uint32_t wire);
 
 // Hands the gathered output to on_writev, and behind it, without a copy, `count` more views.
 int cno__flush_with(struct cno_connection_t *, const struct cno_buffer_t *, size_t count);

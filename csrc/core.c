@@ -111,8 +111,10 @@ int cno__refuse(struct cno_connection_t *c, const struct cno__fault *fault, size
     return CNO__REFUSED;
 }
 
-int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cno__fault *fault) {
+int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cno__fault *fault,
+                    uint32_t wire) {
     cno__refuse(c, fault, 0);
+    cno_error_set_wire(wire, c->offset);
     return CNO__FIRE(c, on_fault, stream, cno_error()) ? CNO_ERROR : CNO_OK;
 }
 

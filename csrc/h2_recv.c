@@ -63,7 +63,8 @@ static int refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s,
     int r = spend_reset(c);
     if (r)
         return r;
-    return cno__tell_fault(c, s->id, fault) ? CNO_ERROR : cno__h2_reset(c, s, fault->code);
+    return cno__tell_fault(c, s->id, fault, fault->code) ? CNO_ERROR
+                                                         : cno__h2_reset(c, s, fault->code);
 }
 
 static int is_idle(const struct cno_connection_t *c, uint32_t id) {
@@ -122,7 +123,8 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     int r = spend_reset(c);
     if (r)
         return r;
-    if (cno__tell_fault(c, s->id, &TOO_LARGE) || cno__h2_write_head(c, s, &msg, 0, 1))
+    if (cno__tell_fault(c, s->id, &TOO_LARGE, TOO_LARGE.status) ||
+        cno__h2_write_head(c, s, &msg, 0, 1))
         return CNO_ERROR;
     if (end_stream)
         return cno__stream_half_close(c, s, CNO_REMOTE);
@@ -143,7 +145,7 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
             return r;
         cno__stream_skip(c, id);
         cno__write4(payload, fault->code);
-        return cno__tell_fault(c, id, fault)
+        return cno__tell_fault(c, id, fault, fault->code)
                    ? CNO_ERROR
                    : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
     }

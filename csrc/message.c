@@ -188,7 +188,7 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         if (!authority.size || seen[CNO_NAME_P_PATH] || seen[CNO_NAME_P_SCHEME])
             return &BAD_PSEUDO;
         if (!cno__host_is_valid(authority.data, authority.size, 1))
-            return &BAD_TARGET;
+            return &BAD_HOST;
     } else {
         if (!seen[CNO_NAME_P_PATH] || !seen[CNO_NAME_P_SCHEME])
             return &NO_PSEUDO;

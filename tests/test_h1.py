@@ -1,0 +1,9 @@
+"""HTTP/1 through the binding: the vectors of vectors/h1."""
+
+import pytest
+import vectors
+
+
+@pytest.mark.parametrize("case", vectors.load("h1"))
+def test_vector(case: vectors.Case) -> None:
+    vectors.run(case)

@@ -1,0 +1,9 @@
+"""HTTP/2 through the binding: the vectors of vectors/h2."""
+
+import pytest
+import vectors
+
+
+@pytest.mark.parametrize("case", vectors.load("h2"))
+def test_vector(case: vectors.Case) -> None:
+    vectors.run(case)
