@@ -90,9 +90,19 @@ static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
 }
 
+// Keeps what an event returned for cno_error(). CNO_ERROR stands for a call of ours that failed inside
+// and has set it already.
+static inline int cno__fired(int result) {
+    if (result && result != CNO_ERROR)
+        cno_error_set(result, "event", "an event returned %d", result);
+    return result;
+}
+
 // Calls an event, if anybody listens.
 #define CNO__FIRE(c, event, ...) \
-    ((c)->cb_code && (c)->cb_code->event ? (c)->cb_code->event((c)->cb_data, ##__VA_ARGS__) : 0)
+    ((c)->cb_code && (c)->cb_code->event \
+         ? cno__fired((c)->cb_code->event((c)->cb_data, ##__VA_ARGS__)) \
+         : 0)
 
 // ---- stream.c ----------------------------------------------------------------------------------
 

@@ -330,8 +330,11 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
                       const char *data, size_t size, int final) {
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (check_head(c, msg, final) || size > INT32_MAX)
+    if (check_head(c, msg, final))
         return CNO_ERROR;
+    if (size > INT32_MAX)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
+                             "more than 2^31-1 octets in one call");
     enter(c);
     struct cno_stream_t *s = cno__stream_find(c, stream);
     if (!s && cno__is_server(c))

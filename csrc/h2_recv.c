@@ -551,11 +551,14 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return cno__refuse(c, &NO_CONTINUATION, 0);
     if (frame.type == CNO_FRAME_DATA)
         return begin_data(c, &frame, in);
-    if (in->size < CNO_FRAME_HEADER_SIZE + (size_t)frame.size)
+    size_t size = CNO_FRAME_HEADER_SIZE + (size_t)frame.size;
+    if (in->size < size)
         return CNO__MORE;
     frame.payload = (const unsigned char *)in->data + CNO_FRAME_HEADER_SIZE;
-    cno__take(c, in, CNO_FRAME_HEADER_SIZE + (size_t)frame.size);
-    return frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : spend_overhead(c);
+    // Taken when it is done with: a fault is told to be where the frame begins.
+    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : spend_overhead(c);
+    cno__take(c, in, size);
+    return r;
 }
 
 size_t cno__h2_want(const struct cno_connection_t *c, const char *data, size_t size) {

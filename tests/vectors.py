@@ -272,9 +272,6 @@ def load(directory: str) -> list[pytest.param]:
     return parameters
 
 
-# A client hears of the start of its stream late; test_raw.py has that as a known defect.
-STARTS_ARE_LATE = True
-
 # A piece of input comes octet by octet so far, and then in pieces a little larger, to save time:
 # tests/c/test_vectors.c does it to the end.
 OCTETS_MAX = 2000
@@ -582,11 +579,6 @@ class Run:
             if self.conn.is_http2:
                 self.outputs()
         else:
-            if STARTS_ARE_LATE and not self.conn.server:
-                for lines in (self.want, self.conn.events):
-                    lines[:] = [
-                        line for line in lines if not re.fullmatch(r"start \d*[13579]", line)
-                    ]
             self.same(f"{where}: events", self.want, self.conn.events)
             wanted, got = self.outputs()
             if "*" not in self.want_out:
