@@ -65,7 +65,6 @@ enum CNO_FRAMING {
     CNO_FRAMING_CHUNKED,
     CNO_FRAMING_CLOSE,
     CNO_FRAMING_FRAMES,  // HTTP/2 DATA
-    CNO_FRAMING_RAW,     // after 101 or CONNECT
 };
 
 struct cno_stream_t {
@@ -79,7 +78,6 @@ struct cno_stream_t {
     uint8_t read_sized;   // read_left counts down
     uint8_t write_sized;  // write_left counts down
     uint8_t initiator;    // enum CNO_PEER_KIND
-    uint8_t chunked;      // h1: the body being read is chunked
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;

@@ -105,13 +105,12 @@ enum CNO_CONNECTION_OPTIONS {
     CNO_NO_PRIOR_KNOWLEDGE = 2,  // an HTTP/1 server does not turn to HTTP/2 at its preface
 };
 
-// Reserve one, zeroed by cno_init. Only the first four members are the caller's; the rest is
+// Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is
 // private.
 struct cno_connection_t {
     const struct cno_vtable_t *cb_code;
     void *cb_data;
     uint32_t options;  // enum CNO_CONNECTION_OPTIONS; between cno_init and cno_begin
-    uint32_t reserved;
 
     uint8_t kind;             // enum CNO_CONNECTION_KIND
     uint8_t mode;             // enum CNO_MODE of conn.h

@@ -41,7 +41,6 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     if (status && !cno__response_has_body(status, s->method))
         return 0;
     if (meta->chunked) {
-        s->chunked = 1;
         c->read = CNO_H1_CHUNK_LINE;
     } else if (meta->has_length) {
         c->body_left = meta->length;
@@ -167,7 +166,6 @@ static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t s
     }
     if (!s || !size)
         return CNO_OK;
-    s->held += (uint32_t)size;
     return CNO__FIRE(c, on_message_data, s->id, data, size) ? CNO_ERROR : CNO_OK;
 }
 
