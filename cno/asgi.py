@@ -43,7 +43,6 @@ class Request:
     _delivered = False  # the application has the end of the body
     _hung_up = False  # the client says no more
     _lost = False  # and does not listen either
-    _told = False  # the application knows
     _shut = False  # nothing that is sent matters any more
     _state = _WAITING
     _status = 0
@@ -114,9 +113,8 @@ class Request:
             waiter = self.connection.loop.create_future()
             self._waiters = [*self._waiters, waiter]
             await waiter
-        self._told = True
         if self._hung_up:
-            self._shut = True
+            self._shut = True  # the application knows that nobody asks any more
         return {"type": "http.disconnect"}
 
     def _request(self) -> Message:
@@ -167,6 +165,8 @@ class Request:
         """A part of the body; returns when the peer has room for more."""
         connection = self.connection
         size = len(body)
+        if self._state == _HELD and not connection.writable:
+            await connection.take_turns(self, 0)  # one more writer would only add to what waits
         taken = self._write(body[:QUANTUM], size if final else -1)
         if taken < size:
             await self._write_rest(body, taken, final)

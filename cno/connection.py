@@ -186,20 +186,15 @@ class Connection(asyncio.Protocol):
         (RFC 9112 section 9.6); its application may learn of it from receive()."""
         if self._over or not self.streams:
             return False
-        if self.http2 or self.scheme == "https":
-            return self._cut_by_peer()
-        if not all(stream.body_done for stream in self.streams.values()):
-            return self._cut_by_peer()
+        complete = all(stream.body_done for stream in self.streams.values())
+        if self.http2 or self.scheme == "https" or not complete:
+            self.cut()
+            return False
         self._half_closed = True
         self._reading = False
         for stream in list(self.streams.values()):
             stream.hang_up()
         return True
-
-    def _cut_by_peer(self) -> bool:
-        """Nobody waits for what was to be sent."""
-        self.cut()
-        return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Every request learns that nobody listens any more."""

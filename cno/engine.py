@@ -188,12 +188,6 @@ class Engine:
         return octets
 
     @property
-    def pending(self) -> int:
-        """Octets kept until the HTTP/1 exchange before them is over; then call feed(b"")."""
-        kept: int = self.batch.kept
-        return kept
-
-    @property
     def http2(self) -> bool:
         """Whether HTTP/2 is spoken."""
         return bool(self.batch.version == 2)

@@ -281,19 +281,17 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     for (size_t pos = 0, size; cno__list_next(value.data, value.size, &pos, &item, &size);) {
         meta->close |= (uint8_t)cno__equals_icase(item, size, "close");
         meta->keep_alive |= (uint8_t)cno__equals_icase(item, size, "keep-alive");
-        meta->upgrade |= (uint8_t)cno__equals_icase(item, size, "upgrade");
     }
 }
 
-// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. `from` may be
-// behind `to`; returns how many are left.
-static const struct cno__fault *read_fields(struct cno_header_t *to,
-                                            const struct cno_header_t *from, size_t *count,
+// Walks the fields of an HTTP/1 head, taking out those that the engine answers for; *count is set to
+// how many are left.
+static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *count,
                                             struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
-    size_t kept = 0, has_upgrade = 0;
+    size_t kept = 0;
     for (size_t i = 0; i < *count && !fault; i++) {
-        const struct cno_header_t *field = &from[i];
+        const struct cno_header_t *field = &list[i];
         int keep = 1;
         switch (field->id) {
             case CNO_NAME_HOST:
@@ -320,9 +318,6 @@ static const struct cno__fault *read_fields(struct cno_header_t *to,
                 meta->te_trailers |=
                     cno__list_has(field->value.data, field->value.size, "trailers");
                 break;
-            case CNO_NAME_UPGRADE:
-                has_upgrade = 1;
-                break;
             case CNO_NAME_HTTP2_SETTINGS:
                 keep = 0;
                 break;
@@ -330,9 +325,8 @@ static const struct cno__fault *read_fields(struct cno_header_t *to,
                 break;
         }
         if (keep)
-            to[kept++] = *field;
+            list[kept++] = *field;
     }
-    meta->upgrade = meta->upgrade && has_upgrade;
     *count = kept;
     return fault ? fault : meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
 }
@@ -354,7 +348,7 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
                                          struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0}, unknown = {"unknown", 7};
     size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list + 2, list + 2, &count, &host, meta);
+    const struct cno__fault *fault = read_fields(list + 2, &count, &host, meta);
     if (fault)
         return fault;
     if (meta->chunked && head->minor == 0)
@@ -397,7 +391,7 @@ const struct cno__fault *cno__response_h1(struct cno__h1_head *head, struct cno_
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0};
     size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list, list, &count, &host, meta);
+    const struct cno__fault *fault = read_fields(list, &count, &host, meta);
     if (fault)
         return fault;
     msg->code = head->status;

@@ -15,7 +15,6 @@ struct cno__meta {
     uint8_t close;       // h1: the connection ends with this exchange
     uint8_t keep_alive;  // h1: asked for by name
     uint8_t expect;      // 100-continue
-    uint8_t upgrade;     // h1: connection: upgrade and the upgrade field are there
     uint8_t te_trailers;
     uint8_t method;  // enum CNO__METHOD
 };
@@ -55,8 +54,7 @@ enum CNO__METHOD cno__method(struct cno_buffer_t method);
 struct cno__out_meta {
     uint64_t length;
     uint8_t has_length;
-    uint8_t close;    // it said connection: close
-    uint8_t upgrade;  // it said connection: upgrade (101)
+    uint8_t close;  // it said connection: close
 };
 
 // Checks fields that are to be sent: names, values, one Content-Length. `lower` demands lower-case

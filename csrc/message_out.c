@@ -38,7 +38,6 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
             meta->has_length = 1;
         } else if (ids[i] == CNO_NAME_CONNECTION) {
             meta->close |= (uint8_t)cno__list_has(v.data, v.size, "close");
-            meta->upgrade |= (uint8_t)cno__list_has(v.data, v.size, "upgrade");
         }
     }
     return NULL;

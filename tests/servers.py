@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -108,3 +109,14 @@ def running(*arguments: str, **options) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+def read_all(client: socket.socket) -> bytes:
+    """What comes until the peer closes, however it closes."""
+    got = b""
+    try:
+        while piece := client.recv(65536):
+            got += piece
+    except ConnectionResetError:
+        pass
+    return got

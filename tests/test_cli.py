@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Certificate, tool
-from servers import PATIENCE, TESTS, running
+from servers import PATIENCE, TESTS, read_all, running
 
 import cno
 from cno.config import OPTIONS
@@ -38,17 +38,6 @@ def half_a_request(url: str) -> socket.socket:
     client = socket.create_connection((where.hostname, where.port), PATIENCE)
     client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
     return client
-
-
-def read_all(client: socket.socket) -> bytes:
-    """What comes until the peer closes, however it closes."""
-    got = b""
-    try:
-        while piece := client.recv(65536):
-            got += piece
-    except ConnectionResetError:
-        pass
-    return got
 
 
 # ---- usage --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Certificate, tool
-from servers import PATIENCE, TESTS, Server, running
+from servers import PATIENCE, TESTS, Server, read_all, running
 
 APPS = TESTS / "e2e_apps"
 PLAIN = ("plain:app", "--app-dir", str(APPS), "--port", "0")
@@ -49,17 +49,6 @@ def connect(url: str, timeout: float = PATIENCE) -> socket.socket:
     """A TCP connection to where the URL points."""
     where = urlsplit(url)
     return socket.create_connection((where.hostname, where.port), timeout)
-
-
-def read_all(client: socket.socket) -> bytes:
-    """What comes until the server closes, however it closes."""
-    got = b""
-    try:
-        while piece := client.recv(65536):
-            got += piece
-    except ConnectionResetError:
-        pass
-    return got
 
 
 # ---- curl ---------------------------------------------------------------------------------------
