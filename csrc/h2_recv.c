@@ -21,6 +21,8 @@ FAULT(OLD_STREAM_ID, PROTOCOL_ERROR, "old-stream-id",
       "stream id below an earlier one (RFC 9113 5.1.1)");
 FAULT(IDLE_STREAM, PROTOCOL_ERROR, "idle-stream", "frame on a stream not begun (RFC 9113 5.1)");
 FAULT(ENDED_STREAM, STREAM_CLOSED, "ended-stream", "frame after END_STREAM (RFC 9113 5.1)");
+FAULT(RESERVED_STREAM, PROTOCOL_ERROR, "reserved-stream",
+      "frame that a promised stream cannot get (RFC 9113 5.1)");
 FAULT(WINDOW_EXCEEDED, FLOW_CONTROL_ERROR, "window-exceeded",
       "more DATA than allowed (RFC 9113 6.9)");
 FAULT(WINDOW_OVERFLOW, FLOW_CONTROL_ERROR, "window-overflow",
@@ -70,6 +72,13 @@ static int refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s,
 static int is_idle(const struct cno_connection_t *c, uint32_t id) {
     int remote = (id & 1) == (uint32_t)cno__is_server(c);
     return id > c->last_stream[remote ? CNO_REMOTE : CNO_LOCAL];
+}
+
+// A frame on a stream where the peer has nothing to say, or not yet (section 5.1).
+static int refuse_unreadable(struct cno_connection_t *c, const struct cno_stream_t *s) {
+    int reserved =
+        s->state == CNO_STREAM_RESERVED_LOCAL || s->state == CNO_STREAM_RESERVED_REMOTE;
+    return cno__refuse(c, reserved ? &RESERVED_STREAM : &ENDED_STREAM, 0);
 }
 
 // ---- messages ----------------------------------------------------------------------------------
@@ -157,7 +166,7 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
 static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
     *s = cno__stream_find(c, id);
     if (*s)
-        return (*s)->reading == CNO_AT_END ? cno__refuse(c, &ENDED_STREAM, 0) : CNO_OK;
+        return (*s)->reading == CNO_AT_END ? refuse_unreadable(c, *s) : CNO_OK;
     if ((id & 1) != (uint32_t)cno__is_server(c))
         return is_idle(c, id) || cno__is_server(c) ? cno__refuse(c, &BAD_STREAM_ID, 0)
                                                    : spend_overhead(c);
@@ -406,6 +415,8 @@ static int on_window_update(struct cno_connection_t *c, struct cno__frame *frame
     if (!delta)
         return cno__refuse(c, &WINDOW_ZERO, 0);
     struct cno_stream_t *s = frame->stream ? cno__stream_find(c, frame->stream) : NULL;
+    if (s && s->state == CNO_STREAM_RESERVED_REMOTE)
+        return refuse_unreadable(c, s);
     if (frame->stream && (!s || s->writing == CNO_AT_END))
         return CNO_OK;  // it crossed the end of the stream on its way (section 5.1)
     if (cno__window_open(s ? &s->window_send : &c->window_send, delta))
@@ -432,7 +443,9 @@ static int data_target(struct cno_connection_t *c, const struct cno__frame *fram
                        struct cno_stream_t **s) {
     *s = cno__stream_find(c, frame->stream);
     if (*s)
-        return (*s)->reading == CNO_AT_END ? cno__refuse(c, &ENDED_STREAM, 0) : CNO_OK;
+        return (*s)->reading == CNO_AT_END || (*s)->state == CNO_STREAM_RESERVED_REMOTE
+                   ? refuse_unreadable(c, *s)
+                   : CNO_OK;
     if (is_idle(c, frame->stream))
         return cno__refuse(c, &IDLE_STREAM, 0);
     int ours = (frame->stream & 1) != (uint32_t)cno__is_server(c);
