@@ -209,6 +209,7 @@ int cno__h2_begin(struct cno_connection_t *);
 int cno__h2_write_frame(struct cno_connection_t *, uint8_t type, uint8_t flags, uint32_t stream,
                         const void *payload, size_t size);
 int cno__h2_write_settings(struct cno_connection_t *, const struct cno_settings_t *old);
+// The last id never grows (RFC 9113 section 6.8): a smaller one that was sent before stands.
 int cno__h2_write_goaway(struct cno_connection_t *, uint32_t last, uint32_t code, const char *text);
 int cno__h2_write_head(struct cno_connection_t *, struct cno_stream_t *,
                        const struct cno_message_t *, size_t size, int final);

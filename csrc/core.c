@@ -95,7 +95,6 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
     if (c->mode == CNO_MODE_H2) {
         uint32_t last = final ? c->last_stream[CNO_REMOTE] : 0x7fffffff;
         r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        c->goaway[CNO_LOCAL] = last;
         if (!final)
             return leave(c, r);
     }

@@ -121,7 +121,7 @@ struct cno_connection_t {
     uint8_t blank;            // h1: blank lines skipped before the request line
     uint16_t continuations;   // h2: frames of the header block under way
     uint32_t last_stream[2];  // the highest stream id begun, by CNO_PEER_KIND
-    uint32_t goaway[2];       // the last id that will be served, by who announced it
+    uint32_t goaway[2];       // h2: the last id served, by who said it; UINT32_MAX before
     uint32_t stream_count[2];
     uint32_t bucket_mask;
     struct cno_stream_t **buckets;

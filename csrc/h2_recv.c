@@ -396,8 +396,9 @@ static int on_ping(struct cno_connection_t *c, struct cno__frame *frame) {
 static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     uint32_t last = cno__read4(frame->payload) & 0x7fffffff, code = cno__read4(frame->payload + 4);
     c->goaway[CNO_REMOTE] = last;
-    if (last == 0x7fffffff && code == CNO_RST_NO_ERROR)
-        return CNO_OK;  // only the announcement of one
+    // Only the announcement of one. It ends what we may begin: of a client that is only pushes.
+    if (last == 0x7fffffff && code == CNO_RST_NO_ERROR && cno__is_server(c))
+        return CNO_OK;
     c->flags |= CNO_CONN_CLOSING;
     // Streams of ours above it were not processed, and may be tried again elsewhere (section 6.8).
     if (cno__stream_close_after(c, last, CNO_LOCAL, CNO_RST_REFUSED_STREAM, CNO_REMOTE))

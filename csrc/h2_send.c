@@ -59,6 +59,7 @@ int cno__h2_begin(struct cno_connection_t *c) {
     c->settings[CNO_LOCAL].max_header_list_size = c->pending.max_header_list_size;
     c->settings[CNO_LOCAL].enable_push = c->pending.enable_push;
     c->settings[CNO_REMOTE] = defaults;
+    c->goaway[CNO_LOCAL] = c->goaway[CNO_REMOTE] = UINT32_MAX;
     c->window_recv = c->window_send = 65535;
     cno_hpack_init(&c->decoder, 4096);
     cno_hpack_init(&c->encoder, 4096);
@@ -74,7 +75,9 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
-    cno__write4(payload, last);
+    if (last < c->goaway[CNO_LOCAL])
+        c->goaway[CNO_LOCAL] = last;
+    cno__write4(payload, c->goaway[CNO_LOCAL]);
     cno__write4(payload + 4, code);
     memcpy(payload + 8, text, size);
     return cno__h2_write_frame(c, CNO_FRAME_GOAWAY, 0, 0, payload, 8 + size);
@@ -225,10 +228,10 @@ int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     final = final && !size;
     if (write_block(c, final ? CNO_FLAG_END_STREAM : 0, s->id, 0, block.list, block.count))
         return CNO_ERROR;
-    if (msg->code && msg->code < 200)
-        return CNO_OK;
     if (s->state == CNO_STREAM_RESERVED_LOCAL)
         cno__stream_set(c, s, CNO_STREAM_HALF_REMOTE);
+    if (msg->code && msg->code < 200)
+        return CNO_OK;
     s->framing = has_body ? CNO_FRAMING_FRAMES : CNO_FRAMING_NONE;
     s->write_sized = has_body && block.meta.has_length;
     s->write_left = block.meta.length;
@@ -255,7 +258,7 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     uint32_t id = c->last_stream[CNO_LOCAL] + 2;
     if (!cno__is_server(c) || !remote->enable_push || !(c->flags & CNO_CONN_SETTINGS) ||
         parent->initiator == CNO_LOCAL || parent->writing == CNO_AT_END ||
-        (c->flags & CNO_CONN_CLOSING) ||
+        (c->flags & CNO_CONN_CLOSING) || c->goaway[CNO_REMOTE] != UINT32_MAX ||
         c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > 0x7fffffff)
         return CNO_OK;
     struct block block;
