@@ -43,6 +43,7 @@ FAULT(OVERHEAD_FLOOD, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that
 FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
       "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
+FAULT(LATE_PROMISE, CANCEL, "late-promise", "promise on a closed request (RFC 9113 6.6)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
@@ -140,24 +141,25 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
-// A stream the client wants to begin: opened, or refused without the application hearing of it.
+// Resets a stream that the peer begins, without the application hearing of it.
+static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
+    unsigned char payload[4];
+    int r = spend_reset(c);
+    if (r)
+        return r;
+    cno__stream_skip(c, id);
+    cno__write4(payload, fault->code);
+    return cno__tell_fault(c, id, fault, fault->code)
+               ? CNO_ERROR
+               : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
+}
+
+// A stream the client wants to begin: opened, or refused.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
-    const struct cno__fault *fault = NULL;
     if (c->flags & CNO_CONN_CLOSING)
-        fault = &AFTER_GOAWAY;
-    else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
-        fault = &TOO_MANY_STREAMS;
-    if (fault) {
-        unsigned char payload[4];
-        int r = spend_reset(c);
-        if (r)
-            return r;
-        cno__stream_skip(c, id);
-        cno__write4(payload, fault->code);
-        return cno__tell_fault(c, id, fault, fault->code)
-                   ? CNO_ERROR
-                   : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
-    }
+        return refuse_new(c, id, &AFTER_GOAWAY);
+    if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
+        return refuse_new(c, id, &TOO_MANY_STREAMS);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return *s ? CNO_OK : CNO_ERROR;
 }
@@ -187,6 +189,10 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
+    if (id > c->goaway[CNO_LOCAL])
+        return refuse_new(c, id, &AFTER_GOAWAY);
+    if (!cno__stream_find(c, parent))
+        return refuse_new(c, id, &LATE_PROMISE);
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
@@ -259,8 +265,9 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     if (fault)
         return cno__refuse(c, fault, 0);
     struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
-    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !parent ||
-        parent->initiator == CNO_REMOTE || parent->reading == CNO_AT_END)
+    // A closed request may have been reset by us while the promise was on its way (section 6.6).
+    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !(frame->stream & 1) ||
+        is_idle(c, frame->stream) || (parent && parent->reading == CNO_AT_END))
         return cno__refuse(c, &UNWANTED_PUSH, 0);
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     if (!id || id & 1 || id <= c->last_stream[CNO_REMOTE])
