@@ -267,6 +267,11 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
         cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    for (size_t i = 0; c->mode == CNO_MODE_H2 && i < msg->headers_len; i++)
+        if (msg->headers[i].name.data[0] == ':' && ids[i] != CNO_NAME_P_AUTHORITY &&
+            ids[i] != CNO_NAME_P_SCHEME)
+            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
+                                 "field %zu: pseudo-field not allowed", i);
     return cno__check_length(&meta, size, final);
 }
 
@@ -292,7 +297,8 @@ static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t 
     return NULL;
 }
 
-static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, int final) {
+static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, size_t size,
+                      int final) {
     int request = !cno__is_server(c);
     if ((msg->code == 0) != request)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
@@ -302,7 +308,7 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
                 : msg->code < 100 || msg->code > 999)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "no such method, target or status");
-    if (!request && msg->code < 200 && (final || msg->code == 101))
+    if (!request && msg->code < 200 && (final || size || msg->code == 101))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer",
                              msg->code);
     if (msg->headers_len > CNO_MAX_HEADERS_OUT)
@@ -329,7 +335,7 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
                       const char *data, size_t size, int final) {
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (check_head(c, msg, final))
+    if (check_head(c, msg, size, final))
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",

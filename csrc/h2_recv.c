@@ -77,8 +77,7 @@ static int is_idle(const struct cno_connection_t *c, uint32_t id) {
 
 // A frame on a stream where the peer has nothing to say, or not yet (section 5.1).
 static int refuse_unreadable(struct cno_connection_t *c, const struct cno_stream_t *s) {
-    int reserved =
-        s->state == CNO_STREAM_RESERVED_LOCAL || s->state == CNO_STREAM_RESERVED_REMOTE;
+    int reserved = s->state == CNO_STREAM_RESERVED_LOCAL || s->state == CNO_STREAM_RESERVED_REMOTE;
     return cno__refuse(c, reserved ? &RESERVED_STREAM : &ENDED_STREAM, 0);
 }
 

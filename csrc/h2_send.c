@@ -264,13 +264,25 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     struct block block;
     if (block_message(&block, msg))
         return CNO_ERROR;
-    struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
-    if (!s || write_block(c, 0, parent->id, id, block.list, block.count) || cno__flush(c))
+    // The promise before the event that may answer or reset it.
+    if (write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
+    struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
+    if (!s) {
+        if (!cno__stream_find(c, id))
+            c->mode = CNO_MODE_OVER;  // nobody will keep it
+        return CNO_ERROR;
+    }
+    if (cno__flush(c))
+        return CNO_ERROR;
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
     s->reading = CNO_AT_END;
     s->method = (uint8_t)cno__method(msg->method);
     if (CNO__FIRE(c, on_message_head, id, msg))
         return CNO_ERROR;
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
     return CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR : CNO_OK;
 }
 
