@@ -217,8 +217,8 @@ int cno_write_push(struct cno_connection_t *, uint32_t parent, const struct cno_
 int cno_write_data(struct cno_connection_t *, uint32_t stream, const char *data, size_t size,
                    int final);
 
-// Ends the message with trailers (RFC 9110 section 6.5). HTTP/1: dropped unless the body is
-// chunked.
+// Ends the message with trailers (RFC 9110 section 6.5); fields that frame or route a message are
+// ASSERTION there. HTTP/1: dropped unless the body is chunked.
 int cno_write_tail(struct cno_connection_t *, uint32_t stream, const struct cno_tail_t *);
 
 // RST_STREAM; on HTTP/1 the connection ends. Stream 0: the same as cno_shutdown(c, 1).

@@ -224,9 +224,7 @@ const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t coun
     return NULL;
 }
 
-// Framing, routing, and what describes the connection stays out of trailers (RFC 9110
-// section 6.5.1).
-static int is_barred_from_trailers(enum CNO_NAME id) {
+int cno__is_barred_from_trailers(enum CNO_NAME id) {
     switch (id) {
         case CNO_NAME_CONNECTION:
         case CNO_NAME_CONTENT_LENGTH:
@@ -253,7 +251,7 @@ const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count)
             return list[i].flags & CNO_HEADER_BAD_NAME ? &BAD_NAME : &BAD_VALUE;
         if (list[i].id >= CNO_NAME_P_AUTHORITY && list[i].id <= CNO_NAME_P_UNKNOWN)
             return &BAD_PSEUDO;
-        if (!is_barred_from_trailers(list[i].id))
+        if (!cno__is_barred_from_trailers(list[i].id))
             list[kept++] = list[i];
     }
     *count = kept;

@@ -39,6 +39,10 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *, struct cno_heade
 const struct cno__fault *cno__response_h1(struct cno__h1_head *, struct cno_header_t *list,
                                           struct cno_message_t *, struct cno__meta *);
 
+// Framing, routing, and what describes the connection stays out of trailers (RFC 9110
+// section 6.5.1).
+int cno__is_barred_from_trailers(enum CNO_NAME id);
+
 // Fields that may not stand in a trailer section are taken out (RFC 9110 section 6.5.1). Returns
 // how many are left; pseudo-fields and, on HTTP/2, malformed fields are a fault.
 const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count);
@@ -62,6 +66,10 @@ struct cno__out_meta {
 // index.
 const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
                            struct cno__out_meta *, size_t *at);
+
+// The same for a trailer section, which has no pseudo-fields nor what is barred from it.
+const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
+                                uint8_t *ids, size_t *at);
 
 // Whether a caller's field is the engine's business on this version and therefore not sent.
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION, const struct cno_header_t *);
