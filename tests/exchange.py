@@ -63,6 +63,9 @@ class Writer:
     def __init__(self, peer: Peer, stream: int, message: Message) -> None:
         self.peer, self.stream, self.message = peer, stream, message
         self.calls = self._calls()
+        self.headed = False
+        self.over = False
+        self.left = sum(map(len, message.pieces))  # octets of body that were not taken
         self.waits = False
         self.done = False
 
@@ -83,12 +86,16 @@ class Writer:
             last = number == len(message.pieces) - 1 and message.trailers is None
             rest = piece
             while True:
-                rest = rest[peer.write_data(stream, rest, last) :]
+                taken = peer.write_data(stream, rest, last)
+                self.left -= taken
+                self.over = last and taken == len(rest)
+                rest = rest[taken:]
                 yield True
                 if not rest:
                     break
         if message.trailers is not None:
             peer.write_tail(stream, message.trailers)
+            self.over = True
             yield True
 
     def _head(self) -> bool:
@@ -97,7 +104,9 @@ class Writer:
             self.peer.head(self.stream, message, message.whole)
         except raw.WouldBlock:
             self.waits = True
-        return not self.waits
+        self.headed = not self.waits
+        self.over = self.headed and message.whole
+        return self.headed
 
 
 # ---- what is reported ---------------------------------------------------------------------------
@@ -125,6 +134,7 @@ class Peer(raw.Connection):
         self.held: dict[int, int] = {}  # octets of body that were not given back
         self.out = bytearray()
         self.closes = 0
+        self.events = 0
         self.manual = manual
         if manual:
             self._engine.conn.options |= lib.CNO_MANUAL_FLOW
@@ -162,6 +172,12 @@ class Peer(raw.Connection):
         """Octets of input that the engine keeps."""
         return int(getattr(self._engine.conn, "in").size)
 
+    def on_settings(self) -> None:
+        self.events += 1
+
+    def on_flow_increase(self, stream: int) -> None:
+        self.events += 1
+
     def on_writev(self, chunks: list[bytes]) -> None:
         self.out += b"".join(chunks)
 
@@ -169,9 +185,11 @@ class Peer(raw.Connection):
         self.closes += 1
 
     def on_stream_start(self, stream: int) -> None:
+        self.events += 1
         self.streams.setdefault(stream, Received()).started += 1
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
+        self.events += 1
         assert self.streams[stream].ended is None
         self.streams[stream].ended = code
 
@@ -310,6 +328,12 @@ class Session:
         self.writers.append(writer)
         return True
 
+    def asked_method(self, stream: int) -> bytes:
+        """The method that a stream answers, or asks with."""
+        if stream in self.promised:
+            return self.promised[stream][1].request.method
+        return self.written[stream][0].method
+
     def answer(self, exchanges: dict[int, Exchange]) -> None:
         """Begins to answer the requests that came."""
         while self.answered < len(self.server.asked):
@@ -328,8 +352,8 @@ class Session:
                     self.writers.append(Writer(self.server, promised, push.response))
             self.writers.append(Writer(self.server, stream, exchange.response))
 
-    def run(self, exchanges: list[Exchange], between: Any = None) -> None:
-        """Until all is said and heard. `between` is called now and then."""
+    def run(self, exchanges: list[Exchange], between: Any = None, often: float = 0.05) -> None:
+        """Until all is said and heard. `between` is called every now and then."""
         todo = list(exchanges)
         by_stream: dict[int, Exchange] = {}
         client, server, random = self.client, self.server, self.random
@@ -362,7 +386,7 @@ class Session:
             else:
                 self.move(*choice)
                 self.answer(by_stream)
-            if between is not None and random.random() < 0.05:
+            if between is not None and random.random() < often:
                 between(self)
         else:
             raise AssertionError("the exchange does not end")

@@ -8,14 +8,19 @@ The same examples each time, and few, so that it is quick. For a long run with n
 from __future__ import annotations
 
 import os
+import struct
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import Any
 
+import hpack
 import pytest
-from exchange import Exchange, Fields, Message, Push, Session
+from exchange import Exchange, Fields, Message, Peer, Push, Session, Writer, expected, told
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+from cno import raw
 
 EXAMPLES = int(os.environ.get("CNO_EXAMPLES", "0"))
 
@@ -219,7 +224,7 @@ def test_http2_exchanges(session: tuple[Any, ...]) -> None:
     run.check()
 
 
-@examples(120)
+@examples(80)
 @given(st.lists(exchanges(False), min_size=1, max_size=4), st.integers(0, 1 << 32))
 def test_http1_exchanges(asked: list[Exchange], seed: int) -> None:
     """One after the other on a connection that is kept."""
@@ -229,3 +234,169 @@ def test_http1_exchanges(asked: list[Exchange], seed: int) -> None:
     run.check()
 
 
+
+
+@examples(60)
+@given(st.lists(exchanges(False, 2000), min_size=2, max_size=6), st.integers(0, 1 << 32))
+def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
+    """Requests behind each other on the wire are answered one by one, each with its own octets."""
+    random = Random(seed)
+    server = Peer(server=True)
+    server.connection_made()
+    clients, octets = [], b""
+    for exchange in asked:
+        client = Peer(server=False)
+        client.connection_made()
+        writer = Writer(client, 1, exchange.request)
+        while not writer.done:
+            writer.step()
+        octets += client.out
+        clients.append(client)
+    answers = [b""] * len(asked)
+    writers: list[tuple[int, Writer]] = []
+    begun = 0
+    while octets or writers or server.kept:
+        if writers and random.random() < 0.5:
+            number, writer = writers[0]
+            writer.step()
+            answers[number] += bytes(server.out)
+            server.out.clear()
+            if writer.done:
+                writers.pop(0)
+        else:
+            size = random.choice((1, random.randint(1, 100), len(octets)))
+            server.data_received(octets[:size])
+            octets = octets[size:]
+        assert not server.out
+        while begun < len(server.asked):
+            assert server.asked[begun] == 2 * begun + 1
+            writers.append((begun, Writer(server, 2 * begun + 1, asked[begun].response)))
+            begun += 1
+            assert server.open == 1
+    for number, (exchange, client) in enumerate(zip(asked, clients, strict=True)):
+        for piece in cut(answers[number], random):
+            client.data_received(piece)
+        method = exchange.request.method
+        assert server.streams[2 * number + 1] == expected(exchange.request, method, False)
+        assert client.streams[1] == expected(exchange.response, method, False)
+        assert client.open == 0
+    assert server.open == 0
+
+
+def cut(octets: bytes, random: Random) -> list[bytes]:
+    """Octets in pieces, often small, sometimes single."""
+    step = random.choice((1, 3, 20, 1000))
+    places = [0]
+    while places[-1] < len(octets):
+        places.append(places[-1] + random.randint(1, step))
+    return [octets[a:b] for a, b in pairwise(places)]
+
+
+# ---- what must not be written -------------------------------------------------------------------
+
+NOT_IN_VALUES = bytes([*range(9), *range(10, 32), 127])
+BAD_LENGTHS = (b"", b"x", b"+1", b"-1", b"1,1", b" 1", b"1.0", b"0x1", b"9" * 30)
+BARRED = (b"content-length", b"transfer-encoding", b"host", b"connection", b"te", b"trailer")
+
+
+def bad_field(random: Random, http2: bool) -> tuple[bytes, bytes]:
+    """A field that neither version can send."""
+    other = bytes(c for c in range(256) if c not in UPPER)
+    if http2:
+        other += b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    name = random.choice([b"", b"a" + bytes([random.choice(other)]), b"a\r\nb", b"a b", b"a:b"])
+    octet = bytes([random.choice(NOT_IN_VALUES)])
+    value = random.choice([b"a" + octet, octet, octet + b"a", b" a", b"a ", b"\ta", b"a\r\nb: c"])
+    length = (b"content-length", random.choice(BAD_LENGTHS))
+    return random.choice([(name, b"x"), (b"x", value), length])
+
+
+def bad_head(random: Random, http2: bool, request: bool, head: bool = False) -> tuple[Any, ...]:
+    """Arguments of write_head, behind the stream, that are refused; `head`: even to HEAD."""
+    lead = [(b":scheme", b"http"), (b":authority", b"h")] if request else []
+    fine = (0, b"GET", b"/", lead) if request else (200, b"", b"", [])
+    code, method, target, _ = fine
+    after = bad_field(random, http2)
+    made = [
+        (*fine[:3], [*lead, after], True),
+        (*fine[:3], [*lead, (b"a", b"b"), after], False),
+        (*fine[:3], [*lead, (b"content-length", b"1"), (b"content-length", b"2")], False),
+        (*fine[:3], [*lead, *[(b"a", b"b")] * 300], False),
+    ]
+    if not head:
+        made.append((*fine[:3], [*lead, (b"content-length", b"1")], True))
+    if request:
+        bad = bytes([random.choice([*range(0x21), ord("#"), *range(0x7F, 0x100)])])
+        made += [
+            (0, random.choice([b"", b"G T", b"G\r\n", b"\xff"]), target, lead, True),
+            (0, method, random.choice([b"", b"/" + bad, bad, b"/ HTTP/1.1\r\na: b"]), lead, True),
+            (200, b"", b"", [], True),
+        ]
+        if http2:
+            made.append((0, method, target, [*lead, (b":status", b"200")], True))
+    else:
+        made += [(c, b"", b"", [], False) for c in (0, 1, 99, 101, 1000, -1)]
+        made += [(c, b"", b"", [], True) for c in (100, 103)]
+        made.append((code, b"", b"", [(b":status", b"200")], True))
+        if not http2:
+            made.append((code, b"a\r\nb", b"", [], True))
+    choice: tuple[Any, ...] = random.choice(made)
+    return choice
+
+
+def abuse(run: Session) -> None:
+    """Calls that the contract forbids: refused, and as if they had not been made."""
+    random = run.random
+    peer = random.choice((run.client, run.server))
+    before = bytes(peer.out), peer.events, peer.next_stream, peer.open
+    mine = [w for w in run.writers if w.peer is peer and not w.done]
+    calls: list[Any] = []
+    if peer is run.client:
+        head = bad_head(random, run.http2, True)
+        calls.append((peer.write_head, peer.next_stream, *head))
+    for writer in mine:
+        stream, message = writer.stream, writer.message
+        live = peer.streams[stream].ended is None
+        if not writer.headed and peer is run.server and live:
+            head = bad_head(random, run.http2, False, run.asked_method(stream) == b"HEAD")
+            calls.append((peer.write_head, stream, *head))
+            calls.append((peer.write_data, stream, b"x", True))
+            calls.append((peer.write_tail, stream, []))
+        elif writer.headed and live and not writer.over:
+            head = bad_head(random, run.http2, peer is run.client)
+            calls.append((peer.write_head, stream, *head))
+            tail = [(b"a", b"b"), (random.choice(BARRED), b"1")]
+            calls.append((peer.write_tail, stream, tail))
+            calls.append((peer.write_tail, stream, [bad_field(random, run.http2)]))
+            silent = message.code in (204, 304) or run.asked_method(stream) == b"HEAD"
+            if message.sized and (peer is run.client or not silent):
+                more = b"x" * (writer.left + 1)
+                calls.append((peer.write_data, stream, more, False))
+                if writer.left:
+                    less = b"x" * random.randrange(writer.left)
+                    calls.append((peer.write_data, stream, less, True))
+                    calls.append((peer.write_tail, stream, []))
+    if calls:
+        call, *arguments = random.choice(calls)
+        with pytest.raises(raw.UsageError):
+            call(*arguments)
+            pytest.fail(f"{call.__name__}{tuple(arguments)} was taken")
+        assert (bytes(peer.out), peer.events, peer.next_stream, peer.open) == before
+
+
+@examples(60)
+@given(
+    st.booleans().flatmap(
+        lambda http2: st.tuples(
+            st.just(http2), st.lists(exchanges(http2, 3000), min_size=1, max_size=3)
+        )
+    ),
+    st.integers(0, 1 << 32),
+)
+def test_refused_calls_leave_nothing(session: tuple[bool, list[Exchange]], seed: int) -> None:
+    """Illegal messages of the caller among legal ones: UsageError, and the peer sees nothing of it."""
+    http2, asked = session
+    run = Session(http2=http2, random=Random(seed))
+    run.begin({"enable_push": 1}, {})
+    run.run(asked, abuse, 0.7)
+    run.check()
