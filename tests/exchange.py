@@ -1,5 +1,5 @@
-"""Two `cno.raw.Connection`s back to back: messages that are written on one side, in whatever pieces and
-order, and what the other side reports of them."""
+"""Two `cno.raw.Connection`s back to back: messages that are written on one side, in whatever
+pieces and order, and what the other side reports of them."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[
 
 
 def expected(message: Message, method: bytes, http2: bool) -> Received:
-    """What the other side has to report of a message that answers, or makes, a request of `method`."""
+    """What the other side has to report of a message that answers or makes such a request."""
     received = Received(started=1, ended=0)
     for code, fields in message.interim:
         names = fields if http2 else [(name.lower(), value) for name, value in fields]
