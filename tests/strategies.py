@@ -1,4 +1,4 @@
-"""What hypothesis makes up for tests/test_properties*.py: messages that are legal, field by field."""
+"""What hypothesis makes up for tests/test_properties*.py: legal messages, field by field."""
 
 from __future__ import annotations
 

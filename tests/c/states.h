@@ -85,10 +85,10 @@ static inline int on_tail(void *data, uint32_t id, const struct cno_tail_t *tail
 
 static inline int on_end(void *data, uint32_t id, uint32_t code, enum CNO_PEER_KIND side) {
     struct watched *w = data;
-    (void)side;
+    // The answer that ends an HTTP/1 connection does not wait for the rest of the request.
+    int complete = w->tailed[id] || (side == CNO_LOCAL && cno_version(&w->c) == CNO_HTTP1);
     w->live--;
-    return happened(w, 'e',
-                    w->started[id] && !w->ended[id]++ && (w->tailed[id] || code) && !w->closed);
+    return happened(w, 'e', w->started[id] && !w->ended[id]++ && (complete || code) && !w->closed);
 }
 
 static inline int on_flow(void *data, uint32_t id) {
