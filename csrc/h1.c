@@ -103,7 +103,6 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
     size_t at = 0;
-    cno__bytes_clear(&c->block);
     if (cno__bytes_reserve(&c->block, size))
         return CNO_ERROR;
     fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
@@ -115,8 +114,10 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
-    return server ? take_request(c, c->current, &msg, &meta)
-                  : take_response(c, c->current, &msg, &meta);
+    int r = server ? take_request(c, c->current, &msg, &meta)
+                   : take_response(c, c->current, &msg, &meta);
+    cno__bytes_clear(&c->block);  // the names were there
+    return r;
 }
 
 static int read_start(struct cno_connection_t *c, struct cno__input *in) {
@@ -236,7 +237,6 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
         if (!size)
             return seen < CNO_MAX_H1_TRAILERS ? CNO__MORE
                                               : cno__refuse(c, &TRAILERS_TOO_LARGE, seen);
-        cno__bytes_clear(&c->block);
         if (cno__bytes_reserve(&c->block, size))
             return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
@@ -245,7 +245,9 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);
-    return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    int r = c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    cno__bytes_clear(&c->block);
+    return r;
 }
 
 int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
@@ -393,6 +395,14 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
     return at;
 }
 
+// A request has a Host, empty where it has no authority (RFC 9112 section 3.2).
+static int has_host(const uint8_t *ids, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == CNO_NAME_P_AUTHORITY || ids[i] == CNO_NAME_HOST)
+            return 1;
+    return 0;
+}
+
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
                         const uint8_t *ids, struct framing_fields add) {
     size_t size = msg->method.size + msg->path.size + 160;
@@ -401,6 +411,8 @@ static int write_fields(struct cno_connection_t *c, const struct cno_message_t *
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
     char *start = c->out.data + c->out.size, *at = put_start_line(start, msg);
+    if (!msg->code && !has_host(ids, msg->headers_len))
+        at = PUT_LITERAL(at, "host: \r\n");
     int no_length = msg->code == 204 || (msg->code && msg->code < 200);
     at = put_fields(at, msg->headers, msg->headers_len, ids, no_length);
     if (add.has_length)
