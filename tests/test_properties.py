@@ -195,7 +195,8 @@ def abuse(run: Session) -> None:
             calls.append((peer.write_head, stream, *head))
             tail = [(b"a", b"b"), (random.choice(BARRED), b"1")]
             calls.append((peer.write_tail, stream, tail))
-            calls.append((peer.write_tail, stream, [bad_field(random, run.http2)]))
+            # Capitals in trailers are lowered by the binding.
+            calls.append((peer.write_tail, stream, [bad_field(random, False)]))
             silent = message.code in (204, 304) or run.asked_method(stream) == b"HEAD"
             if message.sized and (peer is run.client or not silent):
                 more = b"x" * (writer.left + 1)
