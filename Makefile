@@ -131,5 +131,5 @@ bench-engine: $(BASE) obj/libcno.a
 
 clean:
 	rm -rf obj build dist $(VENV) *.egg-info cno/*.so
-	rm -rf .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
