@@ -113,7 +113,7 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     fault = server ? cno__request_h1(&head, list, &msg, &meta)
                    : cno__response_h1(&head, list, &msg, &meta);
     if (fault)
-        return cno__refuse(c, fault, 0);
+        return cno__refuse(c, fault, meta.at ? (size_t)(meta.at - in->data) : 0);
     cno__take(c, in, size);
     return server ? take_request(c, c->current, &msg, &meta)
                   : take_response(c, c->current, &msg, &meta);

@@ -290,13 +290,12 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                                             struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
     size_t kept = 0;
-    for (size_t i = 0; i < *count && !fault; i++) {
+    for (size_t i = 0; i < *count; i++) {
         const struct cno_header_t *field = &list[i];
         int keep = 1;
         switch (field->id) {
             case CNO_NAME_HOST:
-                if (host->data)
-                    return &TWO_HOSTS;
+                fault = host->data ? &TWO_HOSTS : NULL;
                 *host = field->value;
                 keep = 0;
                 break;
@@ -305,6 +304,7 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                 break;
             case CNO_NAME_TRANSFER_ENCODING:
                 fault = read_coding(field->value, meta);
+                meta->at = field->value.data;
                 keep = 0;
                 break;
             case CNO_NAME_CONNECTION:
@@ -324,11 +324,15 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
             default:
                 break;
         }
+        if (fault) {
+            meta->at = field->value.data;
+            return fault;
+        }
         if (keep)
             list[kept++] = *field;
     }
     *count = kept;
-    return fault ? fault : meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
+    return meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
 }
 
 // The authority of an absolute-form target, or an empty view with data = NULL for other forms.
@@ -353,15 +357,18 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
         return fault;
     if (meta->chunked && head->minor == 0)
         return &OLD_CODING;
+    meta->at = host.data;
     if (!host.data && head->minor != 0)
         return &NO_HOST;
     if (!is_host(host))
         return &BAD_HOST;
     struct cno_buffer_t authority = authority_of(head->target);
+    meta->at = head->target.data;
     meta->method = (uint8_t)cno__method(head->method);
     if (authority.data) {
         if (!authority.size || !is_host(authority))
             return &BAD_TARGET;
+        meta->at = host.data;
         if (host.data && !same_host(host, authority))
             return &HOST_MISMATCH;
     } else if (meta->method == CNO__METHOD_CONNECT) {

@@ -17,6 +17,7 @@ struct cno__meta {
     uint8_t expect;      // 100-continue
     uint8_t te_trailers;
     uint8_t method;  // enum CNO__METHOD
+    const char *at;  // h1: what a fault is about; NULL for the head as a whole
 };
 
 // Methods that change how messages are framed.
