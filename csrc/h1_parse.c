@@ -198,9 +198,10 @@ const struct cno__fault *cno__h1_parse_chunk(const char *line, size_t size, uint
     if (i == 0 || *chunk > INT64_MAX)
         return &BAD_CHUNK;
     *extensions = size - i;
-    if (i < size && line[i] != ';')
-        return line[i] == ' ' || line[i] == '\t' || !cno__tchar_lower[(unsigned char)line[i]]
-                   ? &BAD_EXTENSION
-                   : &BAD_CHUNK;
+    size_t mark = i;  // white space before it is bad, and is read over (RFC 9112 section 7.1.1)
+    while (mark < size && (line[mark] == ' ' || line[mark] == '\t'))
+        mark++;
+    if (i < size && (mark == size || line[mark] != ';'))
+        return mark > i || !cno__tchar_lower[(unsigned char)line[i]] ? &BAD_EXTENSION : &BAD_CHUNK;
     return cno__value_span(line + i, size - i) == size - i ? NULL : &BAD_EXTENSION;
 }
