@@ -312,8 +312,9 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
     if (code < 200)
         return add;
     s->write_sized = 0;
-    if (!cno__response_has_body(code, s->method)) {
+    if (!cno__response_takes_body(code, s->method)) {
         s->framing = CNO_FRAMING_NONE;
+        add.has_length = cno__response_has_body(code, s->method);
     } else if (meta->has_length || final) {
         s->framing = CNO_FRAMING_LENGTH;
         s->write_sized = 1;
@@ -400,7 +401,7 @@ static int write_fields(struct cno_connection_t *c, const struct cno_message_t *
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
     char *start = c->out.data + c->out.size, *at = put_start_line(start, msg);
-    int no_length = msg->code == 204 || (msg->code && msg->code < 200);
+    int no_length = msg->code && cno__response_drops_length(msg->code);
     at = put_fields(at, msg->headers, msg->headers_len, ids, no_length);
     if (add.has_length)
         at += sprintf(at, "content-length: %zu\r\n", add.length);
@@ -432,7 +433,7 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
                              "octets no start line can hold");
     if (msg->code && msg->code < 200 && (c->flags & CNO_CONN_REQUEST_1_0))
         return CNO_OK;
-    if ((!msg->code || cno__response_has_body(msg->code, s->method)) &&
+    if ((!msg->code || cno__response_takes_body(msg->code, s->method)) &&
         cno__check_length(&meta, size, final))
         return CNO_ERROR;
     struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)

@@ -151,8 +151,8 @@ static int block_message(struct block *block, const struct cno_message_t *msg) {
         block->status[1] = (char)('0' + msg->code / 10 % 10);
         block->status[2] = (char)('0' + msg->code % 10);
         block_add(block, ":status", 7, (struct cno_buffer_t){block->status, 3});
-        int no_length = msg->code < 200 || msg->code == 204;
-        return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_OTHER, no_length);
+        return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_OTHER,
+                            cno__response_drops_length(msg->code));
     }
     block_add(block, ":method", 7, msg->method);
     block_add(block, ":path", 5, msg->path);
@@ -219,7 +219,7 @@ int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     struct block block;
     if (block_message(&block, msg))
         return CNO_ERROR;
-    int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
+    int has_body = !msg->code || cno__response_takes_body(msg->code, s->method);
     if (has_body && cno__check_length(&block.meta, size, final))
         return CNO_ERROR;
     final = final && !size;

@@ -64,6 +64,13 @@ struct cno__out_meta {
 const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
                            struct cno__out_meta *, size_t *at);
 
+// Whether we send a body with it. A 205 could have one, but must not (RFC 9110 section 15.3.6).
+int cno__response_takes_body(int status, enum CNO__METHOD method);
+
+// Whether a response with this status goes without the caller's Content-Length (RFC 9110
+// section 8.6).
+int cno__response_drops_length(int status);
+
 // Whether a caller's field is the engine's business on this version and therefore not sent.
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION, const struct cno_header_t *);
 
