@@ -92,10 +92,11 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
         return refuse_stream(c, s, &BAD_TRAILERS);
     if (!informational)
         s->reading = CNO_AT_BODY;
-    // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
-    s->read_sized =
-        meta->has_length && (!msg->code || cno__response_has_body(msg->code, s->method));
-    s->read_left = meta->length;
+    // A HEAD, 204 or 304 response has no content, whatever length it says (RFC 9110 section 6.4.1).
+    int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
+    int is_empty = !has_body && s->method != CNO__METHOD_CONNECT;
+    s->read_sized = has_body ? meta->has_length : is_empty && !informational;
+    s->read_left = has_body ? meta->length : 0;
     if (end_stream && s->read_sized && s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     msg->flags |= (end_stream ? CNO_MESSAGE_FINAL : 0) |
