@@ -43,6 +43,8 @@ FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
+FAULT(BAD_PRIORITY, FRAME_SIZE_ERROR, "bad-frame-size",
+      "PRIORITY that is not five octets long (RFC 9113 6.3)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
 FAULT(NO_HEAD, PROTOCOL_ERROR, "no-head", "DATA before a final response head (RFC 9113 8.1)");
 static const struct cno__fault TOO_LARGE = {431, CNO_RST_PROTOCOL_ERROR, "head-too-large",
@@ -281,8 +283,16 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
     return r;
 }
 
+// A fault of one stream, if it is there to be reset.
+static int refuse_frame(struct cno_connection_t *c, struct cno_stream_t *s,
+                        const struct cno__fault *fault) {
+    return s ? refuse_stream(c, s, fault) : cno__refuse(c, fault, 0);
+}
+
+// RFC 9113 section 5.3.2: deprecated, and never acted upon.
 static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
-    (void)frame;  // RFC 9113 section 5.3.2: deprecated, and never acted upon
+    if (frame->size != 5)
+        return refuse_frame(c, cno__stream_find(c, frame->stream), &BAD_PRIORITY);
     return spend_overhead(c);
 }
 
@@ -404,13 +414,13 @@ static int on_window_update(struct cno_connection_t *c, struct cno__frame *frame
     int r = spend_overhead(c);
     if (r)
         return r;
-    if (!delta)
-        return cno__refuse(c, &WINDOW_ZERO, 0);
     struct cno_stream_t *s = frame->stream ? cno__stream_find(c, frame->stream) : NULL;
     if (frame->stream && (!s || s->writing == CNO_AT_END))
         return CNO_OK;  // it crossed the end of the stream on its way (section 5.1)
+    if (!delta)
+        return refuse_frame(c, s, &WINDOW_ZERO);
     if (cno__window_open(s ? &s->window_send : &c->window_send, delta))
-        return cno__refuse(c, &WINDOW_OVERFLOW, 0);
+        return refuse_frame(c, s, &WINDOW_OVERFLOW);
     return CNO__FIRE(c, on_flow_increase, frame->stream) ? CNO_ERROR : CNO_OK;
 }
 
