@@ -158,9 +158,7 @@ enum CNO_NAME cno__name_id(const char *name, size_t size) {
                    : IS("server") ? CNO_NAME_SERVER
                                   : CNO_NAME_OTHER;
         case 7:
-            return IS("trailer")   ? CNO_NAME_TRAILER
-                   : IS("upgrade") ? CNO_NAME_UPGRADE
-                                   : CNO_NAME_OTHER;
+            return IS("upgrade") ? CNO_NAME_UPGRADE : CNO_NAME_OTHER;
         case 10:
             return IS("connection")   ? CNO_NAME_CONNECTION
                    : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE

@@ -25,7 +25,6 @@ enum CNO_NAME {
     CNO_NAME_PROXY_CONNECTION,
     CNO_NAME_SERVER,
     CNO_NAME_TE,
-    CNO_NAME_TRAILER,
     CNO_NAME_TRANSFER_ENCODING,
     CNO_NAME_UPGRADE,
     CNO_NAME_REPEATED,  // only in message_out.c: a second Content-Length that says the same

@@ -218,7 +218,8 @@ int cno_write_data(struct cno_connection_t *, uint32_t stream, const char *data,
                    int final);
 
 // Ends the message with trailers (RFC 9110 section 6.5). HTTP/1: dropped unless the body is
-// chunked.
+// chunked. Fields that have no place behind the content (framing, routing, authentication, caching,
+// content format; section 6.5.1) are dropped, in both directions.
 int cno_write_tail(struct cno_connection_t *, uint32_t stream, const struct cno_tail_t *);
 
 // RST_STREAM; on HTTP/1 the connection ends. Stream 0: the same as cno_shutdown(c, 1).

@@ -240,7 +240,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
             return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
                                      &tail.headers_len, c->block.data, &at);
-        if (fault || (fault = cno__trailers(list, &tail.headers_len)))
+        if (fault || (fault = cno__trailers(list, &tail.headers_len, CNO_HTTP1)))
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);

@@ -114,7 +114,7 @@ static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
     struct cno_tail_t tail = {fields->list, fields->count};
     if (!end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
-    const struct cno__fault *fault = cno__trailers(fields->list, &tail.headers_len);
+    const struct cno__fault *fault = cno__trailers(fields->list, &tail.headers_len, CNO_HTTP2);
     return fault ? refuse_stream(c, s, fault) : finish_reading(c, s, &tail);
 }
 

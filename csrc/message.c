@@ -224,36 +224,38 @@ const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t coun
     return NULL;
 }
 
-// Framing, routing, and what describes the connection stays out of trailers (RFC 9110
-// section 6.5.1).
-static int is_barred_from_trailers(enum CNO_NAME id) {
-    switch (id) {
-        case CNO_NAME_CONNECTION:
-        case CNO_NAME_CONTENT_LENGTH:
-        case CNO_NAME_COOKIE:
-        case CNO_NAME_EXPECT:
-        case CNO_NAME_HOST:
-        case CNO_NAME_HTTP2_SETTINGS:
-        case CNO_NAME_KEEP_ALIVE:
-        case CNO_NAME_PROXY_CONNECTION:
-        case CNO_NAME_TE:
-        case CNO_NAME_TRAILER:
-        case CNO_NAME_TRANSFER_ENCODING:
-        case CNO_NAME_UPGRADE:
+// What says how a message is framed, routed, authenticated, cached or read comes too late behind its
+// content (RFC 9110 section 6.5.1; RFC 7230 section 4.1.2 had examples of each kind).
+int cno__is_barred_from_trailers(const struct cno_header_t *field) {
+    static const char NAMES[] =
+        "connection\0content-length\0host\0http2-settings\0keep-alive\0proxy-connection\0te\0"
+        "trailer\0transfer-encoding\0upgrade\0"
+        "forwarded\0x-forwarded-for\0x-forwarded-host\0x-forwarded-proto\0"
+        "authorization\0cookie\0proxy-authenticate\0proxy-authorization\0set-cookie\0"
+        "www-authenticate\0"
+        "cache-control\0expect\0if-match\0if-modified-since\0if-none-match\0if-range\0"
+        "if-unmodified-since\0max-forwards\0pragma\0range\0"
+        "age\0date\0expires\0location\0retry-after\0vary\0"
+        "content-encoding\0content-language\0content-location\0content-range\0content-type\0";
+    for (const char *name = NAMES; *name; name += strlen(name) + 1)
+        if (cno__equals_icase(field->name.data, field->name.size, name))
             return 1;
-        default:
-            return 0;
-    }
+    return 0;
 }
 
-const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count) {
+const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count,
+                                       enum CNO_HTTP_VERSION version) {
+    struct cno__meta meta = {0};
+    const struct cno__fault *fault;
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
         if (list[i].flags & (CNO_HEADER_BAD_NAME | CNO_HEADER_BAD_VALUE))
             return list[i].flags & CNO_HEADER_BAD_NAME ? &BAD_NAME : &BAD_VALUE;
         if (list[i].id >= CNO_NAME_P_AUTHORITY && list[i].id <= CNO_NAME_P_UNKNOWN)
             return &BAD_PSEUDO;
-        if (!is_barred_from_trailers(list[i].id))
+        if (version == CNO_HTTP2 && (fault = regular_h2(&list[i], &meta)))
+            return fault;
+        if (!cno__is_barred_from_trailers(&list[i]))
             list[kept++] = list[i];
     }
     *count = kept;

@@ -40,9 +40,14 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *, struct cno_heade
 const struct cno__fault *cno__response_h1(struct cno__h1_head *, struct cno_header_t *list,
                                           struct cno_message_t *, struct cno__meta *);
 
-// Fields that may not stand in a trailer section are taken out (RFC 9110 section 6.5.1). Returns
-// how many are left; pseudo-fields and, on HTTP/2, malformed fields are a fault.
-const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count);
+// Fields that may not stand in a trailer section are taken out (RFC 9110 section 6.5.1); *count is
+// set to how many are left. Pseudo-fields and, on HTTP/2, malformed and connection-specific fields
+// are a fault.
+const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count,
+                                       enum CNO_HTTP_VERSION);
+
+// Whether a field, of a name in any case, has no place in a trailer section.
+int cno__is_barred_from_trailers(const struct cno_header_t *);
 
 // Whether a response with this status to this method has a body at all (RFC 9112 section 6.3).
 int cno__response_has_body(int status, enum CNO__METHOD method);

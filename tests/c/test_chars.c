@@ -83,7 +83,6 @@ static void test_names(void) {
         {"proxy-connection", CNO_NAME_PROXY_CONNECTION},
         {"server", CNO_NAME_SERVER},
         {"te", CNO_NAME_TE},
-        {"trailer", CNO_NAME_TRAILER},
         {"transfer-encoding", CNO_NAME_TRANSFER_ENCODING},
         {"upgrade", CNO_NAME_UPGRADE},
         {"", CNO_NAME_OTHER},
