@@ -96,9 +96,9 @@ static int is_scheme(struct cno_buffer_t scheme) {
     return scheme.size != 0;
 }
 
-// A field that is not a pseudo-field, in a head.
-static const struct cno__fault *regular_h2(const struct cno_header_t *field,
-                                           struct cno__meta *meta) {
+// A field that is not a pseudo-field. Inline, as it is called for every field of every head.
+static inline const struct cno__fault *regular_h2(const struct cno_header_t *field,
+                                                  struct cno__meta *meta) {
     switch (field->id) {
         case CNO_NAME_CONNECTION:
         case CNO_NAME_KEEP_ALIVE:

@@ -70,11 +70,15 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
                            struct cno__out_meta *, size_t *at);
 
 // Whether we send a body with it. A 205 could have one, but must not (RFC 9110 section 15.3.6).
-int cno__response_takes_body(int status, enum CNO__METHOD method);
+static inline int cno__response_takes_body(int status, enum CNO__METHOD method) {
+    return status != 205 && cno__response_has_body(status, method);
+}
 
 // Whether a response with this status goes without the caller's Content-Length (RFC 9110
 // section 8.6).
-int cno__response_drops_length(int status);
+static inline int cno__response_drops_length(int status) {
+    return status < 200 || status == 204 || status == 205;
+}
 
 // Whether a caller's field is the engine's business on this version and therefore not sent.
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION, const struct cno_header_t *);

@@ -43,14 +43,6 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
     return NULL;
 }
 
-int cno__response_takes_body(int status, enum CNO__METHOD method) {
-    return status != 205 && cno__response_has_body(status, method);
-}
-
-int cno__response_drops_length(int status) {
-    return status < 200 || status == 204 || status == 205;
-}
-
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
                     const struct cno_header_t *field) {
     switch (id) {
