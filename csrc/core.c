@@ -417,14 +417,9 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
     if (tail->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields",
                              CNO_MAX_HEADERS_OUT);
-    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
-    struct cno_tail_t allowed = {list, 0};
-    for (size_t i = 0; i < tail->headers_len; i++)
-        if (!cno__is_barred_from_trailers(&tail->headers[i]))
-            list[allowed.headers_len++] = tail->headers[i];
     enter(c);
-    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, &allowed)
-                                           : cno__h1_write_tail(c, s, &allowed));
+    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, tail)
+                                           : cno__h1_write_tail(c, s, tail));
 }
 
 int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_STREAM_CODE code) {

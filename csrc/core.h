@@ -87,7 +87,8 @@ struct cno_vtable_t {
     // More may be written: on one stream, or (0) on all.
     int (*on_flow_increase)(void *, uint32_t stream);
     int (*on_message_head)(void *, uint32_t stream, const struct cno_message_t *);
-    // The message is complete. NULL: it had no trailer section.
+    // The message is complete. NULL: it had no trailer section. Fields that have no place in one are
+    // not told.
     int (*on_message_tail)(void *, uint32_t stream, const struct cno_tail_t *);
     int (*on_message_data)(void *, uint32_t stream, const char *data, size_t size);
     int (*on_message_push)(void *, uint32_t stream, const struct cno_message_t *, uint32_t parent);
@@ -217,9 +218,9 @@ int cno_write_push(struct cno_connection_t *, uint32_t parent, const struct cno_
 int cno_write_data(struct cno_connection_t *, uint32_t stream, const char *data, size_t size,
                    int final);
 
-// Ends the message with trailers (RFC 9110 section 6.5). HTTP/1: dropped unless the body is
-// chunked. Fields that have no place behind the content (framing, routing, authentication, caching,
-// content format; section 6.5.1) are dropped, in both directions.
+// Ends the message with trailers (RFC 9110 section 6.5); fields that have no place behind the
+// content (framing, routing, authentication, request and response controls, content format; section
+// 6.5.1) are ASSERTION there. HTTP/1: dropped unless the body is chunked.
 int cno_write_tail(struct cno_connection_t *, uint32_t stream, const struct cno_tail_t *);
 
 // RST_STREAM; on HTTP/1 the connection ends. Stream 0: the same as cno_shutdown(c, 1).

@@ -476,14 +476,13 @@ int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
 
 int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
                        const struct cno_tail_t *tail) {
-    if (s->framing != CNO_FRAMING_CHUNKED)
-        return cno__h1_write_data(c, s, NULL, 0, 1);
     uint8_t ids[CNO_MAX_HEADERS_OUT];
-    struct cno__out_meta meta = {0};
     size_t at = 0, size = 8;
-    const char *wrong = cno__check_out(tail->headers, tail->headers_len, 0, ids, &meta, &at);
+    const char *wrong = cno__check_trailers(tail->headers, tail->headers_len, 0, ids, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "trailer %zu: %s", at, wrong);
+    if (s->framing != CNO_FRAMING_CHUNKED)
+        return cno__h1_write_data(c, s, NULL, 0, 1);
     for (size_t i = 0; i < tail->headers_len; i++)
         size += tail->headers[i].name.size + tail->headers[i].value.size + 4;
     if (cno__bytes_reserve(&c->out, size))

@@ -238,13 +238,14 @@ int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
 
 int cno__h2_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
                        const struct cno_tail_t *tail) {
-    struct block block;
-    block.count = 0;
-    block.meta = (struct cno__out_meta){0};
+    uint8_t ids[CNO_MAX_HEADERS_OUT];
+    size_t at = 0;
+    const char *wrong = cno__check_trailers(tail->headers, tail->headers_len, 1, ids, &at);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "trailer %zu: %s", at, wrong);
     if (s->framing == CNO_FRAMING_NONE || !tail->headers_len)
         return cno__h2_write_data(c, s, NULL, 0, 1);
-    if (block_fields(&block, tail->headers, tail->headers_len, CNO_NAME_OTHER, 1) ||
-        write_block(c, CNO_FLAG_END_STREAM, s->id, 0, block.list, block.count))
+    if (write_block(c, CNO_FLAG_END_STREAM, s->id, 0, tail->headers, tail->headers_len))
         return CNO_ERROR;
     return finish_writing(c, s);
 }

@@ -80,6 +80,10 @@ static inline int cno__response_drops_length(int status) {
     return status < 200 || status == 204 || status == 205;
 }
 
+// The same for a trailer section, which has no pseudo-fields nor what is barred from it.
+const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
+                                uint8_t *ids, size_t *at);
+
 // Whether a caller's field is the engine's business on this version and therefore not sent.
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION, const struct cno_header_t *);
 

@@ -43,6 +43,18 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
     return NULL;
 }
 
+const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
+                                uint8_t *ids, size_t *at) {
+    struct cno__out_meta meta = {0};
+    const char *wrong = cno__check_out(list, count, lower, ids, &meta, at);
+    for (size_t i = 0; i < count && !wrong; i++) {
+        *at = i;
+        if (list[i].name.data[0] == ':' || cno__is_barred_from_trailers(&list[i]))
+            wrong = "the field is barred from trailers";
+    }
+    return wrong;
+}
+
 int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
                     const struct cno_header_t *field) {
     switch (id) {

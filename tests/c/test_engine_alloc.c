@@ -180,8 +180,8 @@ static struct list fields(const struct field *from) {
     return to;
 }
 
-static const struct field SOME[] = {{"content-type", "text/plain"}, {"x-a", "1"}, {NULL, NULL}};
-static const struct field UPPER[] = {{"Content-Type", "text/plain"}, {"X-A", "1"}, {NULL, NULL}};
+static const struct field SOME[] = {{"etag", "\"x\""}, {"x-a", "1"}, {NULL, NULL}};
+static const struct field UPPER[] = {{"ETag", "\"x\""}, {"X-A", "1"}, {NULL, NULL}};
 
 // A batch lowers the names.
 static const struct field *as_sent(const struct party *p, const struct field *list) {
