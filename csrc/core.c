@@ -268,6 +268,10 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
         cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    if (c->mode == CNO_MODE_H2 && !cno__target_is_valid_h2(msg->method, msg->path))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "the target is no path");
+    if (c->mode == CNO_MODE_H2 && (wrong = cno__request_lacks_h2(msg)))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "%s (RFC 9113 8.3.1)", wrong);
     return cno__check_length(&meta, size, final);
 }
 
@@ -360,8 +364,11 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
         return CNO_OK;
     if (!cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size || msg->code ||
         cno__target_span(msg->path.data, msg->path.size) != msg->path.size ||
-        msg->headers_len > CNO_MAX_HEADERS_OUT)
+        !cno__target_is_valid_h2(msg->method, msg->path) || msg->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "not a request");
+    const char *wrong = cno__request_lacks_h2(msg);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "%s (RFC 9113 8.3.1)", wrong);
     struct cno_stream_t *s = cno__stream_find(c, parent);
     if (!s)
         return CNO_OK;

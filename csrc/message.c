@@ -205,6 +205,33 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
                                                                                   : NULL;
 }
 
+const char *cno__request_lacks_h2(const struct cno_message_t *msg) {
+    struct cno_buffer_t scheme = {0}, authority = {0};
+    if (cno__method(msg->method) == CNO__METHOD_CONNECT)
+        return NULL;
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        const struct cno_header_t *field = &msg->headers[i];
+        if (is(field->name, ":scheme")) {
+            if (scheme.data)
+                return ":scheme more than once";
+            scheme = field->value;
+        } else if (is(field->name, ":authority") || is(field->name, "host")) {
+            if (authority.data && field->name.data[0] == ':')
+                return ":authority more than once, or behind host";
+            authority = field->value;
+        }
+    }
+    if (!is_scheme(scheme))
+        return "no :scheme";
+    if (!authority.size || !is_host(authority))
+        return "no :authority";
+    return NULL;
+}
+
+int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t target) {
+    return cno__method(method) == CNO__METHOD_CONNECT || !check_target(method, target);
+}
+
 const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t count,
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct pseudo pseudo = {0};

@@ -80,7 +80,14 @@ static inline int cno__response_drops_length(int status) {
     return status < 200 || status == 204 || status == 205;
 }
 
-// The same for a trailer section, which has no pseudo-fields nor what is barred from it.
+// What a request or a promise lacks of the fields that HTTP/2 demands of it (RFC 9113
+// section 8.3.1), or NULL. CONNECT is without them.
+const char *cno__request_lacks_h2(const struct cno_message_t *);
+
+// Whether that is a target for HTTP/2: a path, or the * of OPTIONS. CONNECT writes none.
+int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t target);
+
+// cno__check_out for a trailer section, which has no pseudo-fields nor what is barred from it.
 const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
                                 uint8_t *ids, size_t *at);
 
