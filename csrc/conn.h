@@ -29,6 +29,11 @@ enum CNO_CONN_FLAGS {
     CNO_CONN_KEEP_ALIVE = 128,  // h1 server: and asked for keep-alive by name
 };
 
+// c->goaway before any was sent or received.
+#define CNO__NO_GOAWAY UINT32_MAX
+
+#define CNO__STREAM_MAX 0x7fffffffu
+
 // What the next octets of an HTTP/1 connection are.
 enum CNO_H1_READ {
     CNO_H1_START,  // blank lines, then a head
@@ -128,6 +133,9 @@ int cno__stream_close_all(struct cno_connection_t *, uint32_t code, enum CNO_PEE
 int cno__stream_close_after(struct cno_connection_t *, uint32_t last, enum CNO_PEER_KIND initiator,
                             uint32_t code, enum CNO_PEER_KIND side);
 
+// Whether we reset this one of our own streams, which is closed. Long ago counts as yes.
+int cno__stream_was_cancelled(const struct cno_connection_t *, uint32_t id);
+
 // Calls `visit` for each stream; it must not make or close any.
 int cno__stream_each(struct cno_connection_t *,
                      int (*visit)(struct cno_connection_t *, struct cno_stream_t *, void *),
@@ -209,6 +217,7 @@ int cno__h2_begin(struct cno_connection_t *);
 int cno__h2_write_frame(struct cno_connection_t *, uint8_t type, uint8_t flags, uint32_t stream,
                         const void *payload, size_t size);
 int cno__h2_write_settings(struct cno_connection_t *, const struct cno_settings_t *old);
+// `last` is lowered to what was announced before (RFC 9113 section 6.8).
 int cno__h2_write_goaway(struct cno_connection_t *, uint32_t last, uint32_t code, const char *text);
 int cno__h2_write_head(struct cno_connection_t *, struct cno_stream_t *,
                        const struct cno_message_t *, size_t size, int final);

@@ -12,6 +12,7 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
         .kind = (uint8_t)kind,
         .budget_resets = CNO_BUDGET_RESETS,
         .budget_overhead = CNO_BUDGET_OVERHEAD,
+        .goaway = {CNO__NO_GOAWAY, CNO__NO_GOAWAY},
         .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
         .settings[CNO_LOCAL] =
             {
@@ -93,9 +94,9 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
     enter(c);
     int r = CNO_OK;
     if (c->mode == CNO_MODE_H2) {
-        uint32_t last = final ? c->last_stream[CNO_REMOTE] : 0x7fffffff;
-        r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        c->goaway[CNO_LOCAL] = last;
+        uint32_t last = final ? c->last_stream[CNO_REMOTE] : CNO__STREAM_MAX;
+        if (last < c->goaway[CNO_LOCAL])
+            r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
         if (!final)
             return leave(c, r);
     }
@@ -275,10 +276,13 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
 static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
                                            const struct cno_message_t *msg) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
-    if (id != cno_next_stream(c) || id > 0x7fffffff) {
+    if (c->flags & CNO_CONN_CLOSING) {
+        cno_error_set(CNO_ERRNO_DISCONNECT, "closing", "the connection takes no new requests");
+    } else if (cno_next_stream(c) > CNO__STREAM_MAX) {
+        cno_error_set(CNO_ERRNO_DISCONNECT, "no-stream-ids",
+                      "all stream ids are used up (RFC 9113 5.1.1)");
+    } else if (id != cno_next_stream(c)) {
         gone(id);
-    } else if (c->flags & CNO_CONN_CLOSING) {
-        over();
     } else if (c->stream_count[CNO_LOCAL] >= limit) {
         cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
     } else {
@@ -362,6 +366,8 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
         cno__target_span(msg->path.data, msg->path.size) != msg->path.size ||
         msg->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "not a request");
+    if (!cno__is_pushable(msg->method))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push", "only GET and HEAD can be pushed");
     struct cno_stream_t *s = cno__stream_find(c, parent);
     if (!s)
         return CNO_OK;

@@ -83,6 +83,8 @@ struct cno_vtable_t {
     int (*on_close)(void *);
     int (*on_stream_start)(void *, uint32_t stream);
     // `side` closed the stream last; `code` is of RFC 9113 section 7, 0 after a complete exchange.
+    // REFUSED_STREAM from the remote side: a request of ours that was not processed (section 8.7),
+    // by RST_STREAM or because a GOAWAY left it out; it may be made again on another connection.
     int (*on_stream_end)(void *, uint32_t stream, uint32_t code, enum CNO_PEER_KIND side);
     // More may be written: on one stream, or (0) on all.
     int (*on_flow_increase)(void *, uint32_t stream);
@@ -121,7 +123,7 @@ struct cno_connection_t {
     uint8_t blank;            // h1: blank lines skipped before the request line
     uint16_t continuations;   // h2: frames of the header block under way
     uint32_t last_stream[2];  // the highest stream id begun, by CNO_PEER_KIND
-    uint32_t goaway[2];       // the last id that will be served, by who announced it
+    uint32_t goaway[2];  // the last id that will be served, by who announced it; CNO__NO_GOAWAY
     uint32_t stream_count[2];
     uint32_t bucket_mask;
     struct cno_stream_t **buckets;
@@ -146,6 +148,7 @@ struct cno_connection_t {
     uint64_t drained;                  // h1: octets of body read after the answer was complete
     uint32_t chunk_extensions;         // h1: octets of them in this body
     uint8_t closed[64];                // h2: how the latest remote streams ended, two bits each
+    uint64_t cancelled;                // h2: which of our latest streams we reset, a bit each
     struct cno__bytes in;              // input that waits for more
     struct cno__bytes block;           // h2: fragments of a header block
     struct cno__bytes out;             // output that was not handed over yet
@@ -180,7 +183,8 @@ size_t cno_pending(const struct cno_connection_t *);
 // PROTOCOL when streams were cut.
 int cno_eof(struct cno_connection_t *);
 
-// No new streams. HTTP/2: GOAWAY, `final` = 0 announces it without refusing anything yet (id
+// No new streams. A client's requests fail with DISCONNECT `closing` from then on, as they do when the
+// server announced its end. HTTP/2: GOAWAY, `final` = 0 announces it without refusing anything yet (id
 // 2^31-1, RFC 9113 section 6.8), `final` = 1 names the last stream served. HTTP/1: the answer under
 // way, or the next, says `connection: close`. on_close when the last stream has ended.
 int cno_shutdown(struct cno_connection_t *, int final);
@@ -193,7 +197,8 @@ int cno_version(const struct cno_connection_t *);
 // (octets that a field cannot hold, a body longer or shorter than its content-length, a head
 // twice), DISCONNECT after the end. None of these harms the connection; NO_MEMORY ends it.
 
-// Client: the id for the next request. Server: for the next push.
+// Client: the id for the next request. Server: for the next push. Above 2^31-1 there are none left:
+// requests fail with DISCONNECT `no-stream-ids`.
 uint32_t cno_next_stream(const struct cno_connection_t *);
 
 // A request or response head; `final` when nothing follows. 1xx heads may come before the final

@@ -148,8 +148,10 @@ static int read_start(struct cno_connection_t *c, struct cno__input *in) {
     c->read = CNO_H1_HEAD;
     if (!cno__is_server(c))
         return c->current ? CNO_OK : cno__refuse(c, &UNSOLICITED, 0);
-    uint32_t last = c->last_stream[CNO_REMOTE];
-    c->current = cno__stream_new(c, last ? last + 2 : 1, CNO_REMOTE, CNO_STREAM_OPEN);
+    uint32_t last = c->last_stream[CNO_REMOTE], id = last ? last + 2 : 1;
+    if (id == CNO__STREAM_MAX)
+        c->flags |= CNO_CONN_CLOSING;  // the last id there is
+    c->current = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return c->current ? CNO_OK : CNO_ERROR;
 }
 

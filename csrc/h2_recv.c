@@ -41,6 +41,9 @@ FAULT(OVERHEAD_FLOOD, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that
 FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
       "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
+FAULT(LATE_PUSH, CANCEL, "late-push", "PUSH_PROMISE on a stream that we reset (RFC 9113 5.1)");
+FAULT(UNSAFE_PUSH, PROTOCOL_ERROR, "unsafe-push",
+      "a promised request that is not safe, cacheable and without content (RFC 9113 8.4)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
@@ -131,24 +134,31 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
-// A stream the client wants to begin: opened, or refused without the application hearing of it.
+// Resets a stream before it begins, without the application hearing of it.
+static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
+    unsigned char payload[4];
+    int r = spend_reset(c);
+    if (r)
+        return r;
+    cno__stream_skip(c, id);
+    cno__write4(payload, fault->code);
+    return cno__tell_fault(c, id, fault, fault->code)
+               ? CNO_ERROR
+               : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
+}
+
+// What stands against one more stream of the peer's.
+static const struct cno__fault *no_room(const struct cno_connection_t *c) {
+    if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
+        return &TOO_MANY_STREAMS;
+    return NULL;
+}
+
+// A stream the client wants to begin: opened or refused.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
-    const struct cno__fault *fault = NULL;
-    if (c->flags & CNO_CONN_CLOSING)
-        fault = &AFTER_GOAWAY;
-    else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
-        fault = &TOO_MANY_STREAMS;
-    if (fault) {
-        unsigned char payload[4];
-        int r = spend_reset(c);
-        if (r)
-            return r;
-        cno__stream_skip(c, id);
-        cno__write4(payload, fault->code);
-        return cno__tell_fault(c, id, fault, fault->code)
-                   ? CNO_ERROR
-                   : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
-    }
+    const struct cno__fault *fault = c->flags & CNO_CONN_CLOSING ? &AFTER_GOAWAY : no_room(c);
+    if (fault)
+        return refuse_new(c, id, fault);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return *s ? CNO_OK : CNO_ERROR;
 }
@@ -178,12 +188,18 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
+    const struct cno__fault *fault = !cno__stream_find(c, parent) ? &LATE_PUSH
+                                     : id > c->goaway[CNO_LOCAL]  ? &AFTER_GOAWAY
+                                                                  : no_room(c);
+    if (fault)
+        return refuse_new(c, id, fault);
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    const struct cno__fault *fault =
-        too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
+    fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
+    if (!fault && (!cno__is_pushable(msg.method) || (meta.has_length && meta.length)))
+        fault = &UNSAFE_PUSH;
     if (fault)
         return refuse_stream(c, s, fault);
     s->method = meta.method;
@@ -250,8 +266,10 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     if (fault)
         return cno__refuse(c, fault, 0);
     struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
-    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !parent ||
-        parent->initiator == CNO_REMOTE || parent->reading == CNO_AT_END)
+    // A parent that we reset may have been promised upon before the server knew (section 5.1).
+    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !(frame->stream & 1) ||
+        is_idle(c, frame->stream) ||
+        (parent ? parent->reading == CNO_AT_END : !cno__stream_was_cancelled(c, frame->stream)))
         return cno__refuse(c, &UNWANTED_PUSH, 0);
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     if (!id || id & 1 || id <= c->last_stream[CNO_REMOTE])
@@ -387,8 +405,9 @@ static int on_ping(struct cno_connection_t *c, struct cno__frame *frame) {
 static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     uint32_t last = cno__read4(frame->payload) & 0x7fffffff, code = cno__read4(frame->payload + 4);
     c->goaway[CNO_REMOTE] = last;
-    if (last == 0x7fffffff && code == CNO_RST_NO_ERROR)
-        return CNO_OK;  // only the announcement of one
+    // Only the announcement of one. A client may still ask; of a server nothing may be asked anymore.
+    if (cno__is_server(c) && last == CNO__STREAM_MAX && code == CNO_RST_NO_ERROR)
+        return CNO_OK;
     c->flags |= CNO_CONN_CLOSING;
     // Streams of ours above it were not processed, and may be tried again elsewhere (section 6.8).
     if (cno__stream_close_after(c, last, CNO_LOCAL, CNO_RST_REFUSED_STREAM, CNO_REMOTE))

@@ -74,6 +74,8 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
+    last = last < c->goaway[CNO_LOCAL] ? last : c->goaway[CNO_LOCAL];
+    c->goaway[CNO_LOCAL] = last;
     cno__write4(payload, last);
     cno__write4(payload + 4, code);
     memcpy(payload + 8, text, size);
@@ -255,8 +257,8 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     uint32_t id = c->last_stream[CNO_LOCAL] + 2;
     if (!cno__is_server(c) || !remote->enable_push || !(c->flags & CNO_CONN_SETTINGS) ||
         parent->initiator == CNO_LOCAL || parent->writing == CNO_AT_END ||
-        (c->flags & CNO_CONN_CLOSING) ||
-        c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > 0x7fffffff)
+        (c->flags & CNO_CONN_CLOSING) || c->goaway[CNO_REMOTE] != CNO__NO_GOAWAY ||
+        c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > CNO__STREAM_MAX)
         return CNO_OK;
     struct block block;
     if (block_message(&block, msg))

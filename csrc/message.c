@@ -20,6 +20,7 @@ FAULT(BAD_SCHEME, 400, "bad-scheme", "malformed scheme (RFC 3986 3.1)");
 FAULT(BAD_TARGET, 400, "bad-target",
       "request target of a form its method cannot have (RFC 9112 3.2)");
 FAULT(BAD_STATUS, 400, "bad-status", "status is not three digits (RFC 9113 8.3.2)");
+FAULT(SWITCHING, 400, "bad-status", "101 does not exist in HTTP/2 (RFC 9113 8.6)");
 FAULT(CONNECTION_FIELD, 400, "connection-field", "connection-specific field (RFC 9113 8.2.2)");
 FAULT(BAD_LENGTH, 400, "bad-content-length",
       "Content-Length is not one plain number (RFC 9112 6.3)");
@@ -54,6 +55,10 @@ enum CNO__METHOD cno__method(struct cno_buffer_t method) {
     return is(method, "HEAD")      ? CNO__METHOD_HEAD
            : is(method, "CONNECT") ? CNO__METHOD_CONNECT
                                    : CNO__METHOD_OTHER;
+}
+
+int cno__is_pushable(struct cno_buffer_t method) {
+    return is(method, "GET") || is(method, "HEAD");
 }
 
 int cno__response_has_body(int status, enum CNO__METHOD method) {
@@ -218,6 +223,8 @@ const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t coun
     struct cno_buffer_t value = pseudo.value[CNO_NAME_P_STATUS];
     if (value.size != 3 || cno__parse_uint(value.data, 3, &status) || status < 100)
         return &BAD_STATUS;
+    if (status == 101)
+        return &SWITCHING;
     msg->code = (int)status;
     msg->headers = list;
     msg->headers_len = count;
@@ -394,6 +401,8 @@ const struct cno__fault *cno__response_h1(struct cno__h1_head *head, struct cno_
     const struct cno__fault *fault = read_fields(list, &count, &host, meta);
     if (fault)
         return fault;
+    if (meta->chunked && head->minor == 0)
+        return &OLD_CODING;
     msg->code = head->status;
     msg->method = head->reason;
     msg->headers = list;

@@ -48,6 +48,10 @@ int cno__response_has_body(int status, enum CNO__METHOD method);
 
 enum CNO__METHOD cno__method(struct cno_buffer_t method);
 
+// Whether a server may push the answer to a request with this method: one that is safe and whose
+// answers are cacheable (RFC 9113 section 8.4, RFC 9110 section 9.2).
+int cno__is_pushable(struct cno_buffer_t method);
+
 // ---- out ---------------------------------------------------------------------------------------
 
 // What the caller's fields say about a message it wants to send.

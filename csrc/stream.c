@@ -62,6 +62,14 @@ void cno__stream_skip(struct cno_connection_t *c, uint32_t id) {
     c->last_stream[CNO_REMOTE] = id;
 }
 
+static uint64_t cancelled_bit(uint32_t id) {
+    return (uint64_t)1 << id / 2 % 64;
+}
+
+int cno__stream_was_cancelled(const struct cno_connection_t *c, uint32_t id) {
+    return (c->last_stream[CNO_LOCAL] - id) / 2 >= 64 || (c->cancelled & cancelled_bit(id));
+}
+
 struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
                                      enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE state) {
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
@@ -132,6 +140,10 @@ int cno__close_if_idle(struct cno_connection_t *c) {
     if (!(c->flags & CNO_CONN_CLOSING) || c->mode == CNO_MODE_OVER || c->stream_count[CNO_LOCAL] ||
         c->stream_count[CNO_REMOTE])
         return CNO_OK;
+    // The peer learns what became of its streams, whoever began the end (RFC 9113 section 6.8).
+    if (c->mode == CNO_MODE_H2 && c->goaway[CNO_LOCAL] >= CNO__STREAM_MAX &&
+        cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], CNO_RST_NO_ERROR, ""))
+        return CNO_ERROR;
     c->mode = CNO_MODE_OVER;
     if (cno__flush(c))
         return CNO_ERROR;
@@ -146,6 +158,8 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
     cno__stream_set(c, s, CNO_STREAM_CLOSED);
     if (s->initiator == CNO_REMOTE && c->mode == CNO_MODE_H2)
         remember(c, s->id, ended ? CNO_CLOSED_BY_PEER : CNO_CLOSED_BY_US);
+    else if (s->initiator == CNO_LOCAL)
+        c->cancelled = (c->cancelled & ~cancelled_bit(s->id)) | (ended ? 0 : cancelled_bit(s->id));
     unlink_stream(c, s);
     if (CNO__FIRE(c, on_stream_end, s->id, code, side))
         return CNO_ERROR;

@@ -592,15 +592,18 @@ def talk(client: Recorder, server: Recorder) -> tuple[list[Any], list[Any]]:
     """Carries octets to and fro until there are none, and returns the other events of each side."""
     events: tuple[list[Any], list[Any]] = ([], [])
     sides = (client, server)
-    busy = True
+    busy, gone = True, set()
     while busy:
         busy = False
         for side, other, told in zip(sides, sides[::-1], events, strict=True):
             for event in side.take():
-                if event[0] == "W":
+                if event[0] == "W" and other not in gone:
                     busy = True
                     other.data_received(event[1])
-                elif event[0] not in ("start", "settings", "flow"):
+                elif event[0] == "close":
+                    gone.add(side)
+                    told.append(event)
+                elif event[0] not in ("W", "start", "settings", "flow"):
                     told.append(event)
     return events
 

@@ -330,6 +330,43 @@ static void test_order(void) {
     leave(s);
 }
 
+// Ids end at 2^31-1 (RFC 9113 section 5.1.1): none is used twice.
+static void test_ids_run_out(void) {
+    struct cno_header_t host = {{":authority", 10}, {"h", 1}, 0, 0};
+    struct cno_header_t both[] = {host, {{":scheme", 7}, {"http", 4}, 0, 0}};
+    struct cno_message_t get = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = both, .headers_len = 2};
+    for (int http2 = 0; http2 < 2; http2++) {
+        struct cno_connection_t c;
+        cno_init(&c, CNO_CLIENT);
+        CHECK(!cno_begin(&c, http2 ? CNO_HTTP2 : CNO_HTTP1));
+        c.last_stream[CNO_LOCAL] = 0x7ffffffd;
+        CHECK(cno_next_stream(&c) == 0x7fffffff);
+        CHECK(!cno_write_head(&c, 0x7fffffff, &get, 1));
+        CHECK(cno_next_stream(&c) > 0x7fffffff);
+        CHECK(refused(cno_write_head(&c, cno_next_stream(&c), &get, 1), CNO_ERRNO_DISCONNECT));
+        CHECK(!strcmp(cno_error()->reason, "no-stream-ids"));
+        CHECK(refused(cno_write_head(&c, 1, &get, 1), CNO_ERRNO_DISCONNECT));
+        cno_fini(&c);
+    }
+    // A server of HTTP/1 numbers the requests itself: the last one closes the connection.
+    struct site *s = site(0);
+    s->in_tail = answer;
+    s->c.last_stream[CNO_REMOTE] = 0x7ffffffb;
+    CHECK(!feed_text(s, H1_GET H1_GET H1_GET));
+    CHECK(logged(s, "start2147483645 head2147483645 tail2147483645 end2147483645 "
+                    "start2147483647 head2147483647 tail2147483647 end2147483647 close0 "));
+    CHECK(strstr(s->out.data, "connection: close"));
+    leave(s);
+    // No push beyond them.
+    s = site(1);
+    CHECK(!feed(s, "HEADERS 1 END_STREAM|END_HEADERS @get"));
+    s->c.last_stream[CNO_LOCAL] = 0x7ffffffe;
+    s->out.size = 0;
+    CHECK(!cno_write_push(&s->c, 1, &get) && !s->out.size);
+    leave(s);
+}
+
 // What is kept of requests that wait is bounded, and nothing of it is lost.
 static void test_pipeline(void) {
     struct site *s = site(0);
@@ -409,6 +446,7 @@ int main(void) {
     test_nesting();
     test_events_that_fail();
     test_order();
+    test_ids_run_out();
     test_pipeline();
     test_memory();
     return finish();
