@@ -212,10 +212,18 @@ size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t si
 // ---- h2_send.c ---------------------------------------------------------------------------------
 
 extern const char cno__preface[24];
+extern const struct cno_settings_t cno__default_settings;  // before any are known
+
+// Octets of a SETTINGS frame that has every setting once.
+#define CNO__SETTINGS_SIZE 48
 
 int cno__h2_begin(struct cno_connection_t *);
 int cno__h2_write_frame(struct cno_connection_t *, uint8_t type, uint8_t flags, uint32_t stream,
                         const void *payload, size_t size);
+// The payload of SETTINGS that turns `old` into `new`. Returns its size.
+size_t cno__h2_settings(const struct cno_connection_t *, const struct cno_settings_t *old,
+                        const struct cno_settings_t *new,
+                        unsigned char payload[CNO__SETTINGS_SIZE]);
 int cno__h2_write_settings(struct cno_connection_t *, const struct cno_settings_t *old);
 // `last` is lowered to what was announced before (RFC 9113 section 6.8).
 int cno__h2_write_goaway(struct cno_connection_t *, uint32_t last, uint32_t code, const char *text);

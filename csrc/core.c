@@ -22,6 +22,7 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
                 .initial_window_size = CNO_DEFAULT_STREAM_WINDOW,
                 .max_frame_size = 16384,
                 .max_header_list_size = CNO_MAX_HEADER_LIST_SIZE,
+                .no_rfc7540_priorities = 1,
             },
     };
 }
@@ -55,7 +56,8 @@ static int over(void) {
 
 int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *settings) {
     if (settings->enable_push > 1 || settings->initial_window_size > CNO__WINDOW_MAX ||
-        settings->max_frame_size < 16384 || settings->max_frame_size > 16777215)
+        settings->max_frame_size < 16384 || settings->max_frame_size > 16777215 ||
+        settings->enable_connect_protocol > 1 || settings->no_rfc7540_priorities > 1)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting", "a setting is out of its range");
     if (c->mode != CNO_MODE_H2) {
         c->settings[CNO_LOCAL] = *settings;
@@ -64,10 +66,18 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
     if (c->settings_unacked)
         return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
                              "the settings before these were not acknowledged yet");
-    enter(c);
     struct cno_settings_t old = c->pending;
+    if (settings->enable_connect_protocol < old.enable_connect_protocol ||
+        settings->no_rfc7540_priorities != old.no_rfc7540_priorities)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting",
+                             "a setting that cannot be changed anymore");
+    enter(c);
     c->pending = *settings;
     return leave(c, cno__h2_write_settings(c, &old));
+}
+
+uint32_t cno_settings_unacked(const struct cno_connection_t *c) {
+    return c->mode == CNO_MODE_H2 ? c->settings_unacked : 0;
 }
 
 int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
@@ -428,9 +438,24 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
                                            : cno__h1_write_tail(c, s, tail));
 }
 
+// Ends everything at once, for a reason of the caller's.
+static int abandon(struct cno_connection_t *c, uint32_t code) {
+    if (c->mode == CNO_MODE_OVER)
+        return CNO_OK;
+    enter(c);
+    if (c->mode == CNO_MODE_H2 && cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], code, ""))
+        return leave(c, CNO_ERROR);
+    c->mode = CNO_MODE_OVER;
+    if (!(c->flags & CNO_CONN_CONSUMING))
+        cno__bytes_free(&c->in);
+    if (cno__flush(c) || cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
+        return leave(c, CNO_ERROR);
+    return leave(c, CNO_OK);
+}
+
 int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_STREAM_CODE code) {
     if (!stream)
-        return cno_shutdown(c, 1);
+        return code ? abandon(c, code) : cno_shutdown(c, 1);
     struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, stream);
     if (!s)
         return gone(stream);

@@ -36,7 +36,7 @@ enum CNO_RST_STREAM_CODE {
     CNO_RST_HTTP_1_1_REQUIRED = 0xd,
 };
 
-// RFC 9113 section 6.5.2, by identifier minus one.
+// RFC 9113 section 6.5.2, in the order of their identifiers.
 struct cno_settings_t {
     uint32_t header_table_size;
     uint32_t enable_push;
@@ -44,6 +44,8 @@ struct cno_settings_t {
     uint32_t initial_window_size;
     uint32_t max_frame_size;
     uint32_t max_header_list_size;
+    uint32_t enable_connect_protocol;  // RFC 8441 section 3; only a server says it
+    uint32_t no_rfc7540_priorities;    // RFC 9218 section 2.1
 };
 
 enum CNO_MESSAGE_FLAGS {
@@ -164,8 +166,15 @@ void cno_init(struct cno_connection_t *, enum CNO_CONNECTION_KIND);
 void cno_fini(struct cno_connection_t *);
 
 // Replaces our settings (RFC 9113 section 6.5.2); on a running HTTP/2 connection they are sent and
-// take effect when acknowledged. Errors: ASSERTION when a value is out of its range.
+// take effect when acknowledged. Errors: ASSERTION when a value is out of its range, or changed that
+// may not be (enable_connect_protocol back to 0, no_rfc7540_priorities), WOULD_BLOCK until those before
+// are acknowledged.
 int cno_configure(struct cno_connection_t *, const struct cno_settings_t *);
+
+// How many SETTINGS frames of ours the peer has not acknowledged. A caller that has waited long enough
+// for 0 may end the connection by cno_write_reset(c, 0, CNO_RST_SETTINGS_TIMEOUT) (RFC 9113
+// section 6.5.3).
+uint32_t cno_settings_unacked(const struct cno_connection_t *);
 
 // The transport is up. CNO_HTTP1 on a server also accepts the HTTP/2 preface (RFC 9113 section 3.3)
 // unless CNO_NO_PRIOR_KNOWLEDGE is set; CNO_HTTP2 is what ALPN or a client chose.
@@ -226,7 +235,8 @@ int cno_write_data(struct cno_connection_t *, uint32_t stream, const char *data,
 // chunked.
 int cno_write_tail(struct cno_connection_t *, uint32_t stream, const struct cno_tail_t *);
 
-// RST_STREAM; on HTTP/1 the connection ends. Stream 0: the same as cno_shutdown(c, 1).
+// RST_STREAM; on HTTP/1 the connection ends. Stream 0 is all of them, and the connection: GOAWAY with
+// this code, every stream ends with it, on_close; with NO_ERROR the same as cno_shutdown(c, 1).
 int cno_write_reset(struct cno_connection_t *, uint32_t stream, enum CNO_RST_STREAM_CODE);
 
 // PING (on_pong answers). HTTP/1: nothing.

@@ -350,6 +350,16 @@ static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value
         case 6:
             remote->max_header_list_size = value;
             return CNO_OK;
+        case 8:
+            if (value > 1 || value < remote->enable_connect_protocol)
+                return cno__refuse(c, &BAD_SETTING, 0);
+            remote->enable_connect_protocol = value;
+            return CNO_OK;
+        case 9:
+            if (value > 1)
+                return cno__refuse(c, &BAD_SETTING, 0);
+            remote->no_rfc7540_priorities = value;
+            return CNO_OK;
         default:
             return CNO_OK;
     }

@@ -25,46 +25,64 @@ static int write_number(struct cno_connection_t *c, uint8_t type, uint32_t strea
     return cno__h2_write_frame(c, type, 0, stream, payload, sizeof(payload));
 }
 
-int cno__h2_write_settings(struct cno_connection_t *c, const struct cno_settings_t *old) {
-    const uint32_t was[6] = {old->header_table_size,      old->enable_push,
-                             old->max_concurrent_streams, old->initial_window_size,
-                             old->max_frame_size,         old->max_header_list_size};
-    const struct cno_settings_t *new = &c->pending;
-    const uint32_t is[6] = {new->header_table_size,      new->enable_push,
-                            new->max_concurrent_streams, new->initial_window_size,
-                            new->max_frame_size,         new->max_header_list_size};
-    unsigned char payload[36], *at = payload;
-    for (unsigned i = 0; i < 6; i++) {
-        if (is[i] == was[i] || (i == 1 && cno__is_server(c)))
+const struct cno_settings_t cno__default_settings = {4096,  1,          UINT32_MAX, 65535,
+                                                     16384, UINT32_MAX, 0,          0};
+
+size_t cno__h2_settings(const struct cno_connection_t *c, const struct cno_settings_t *old,
+                        const struct cno_settings_t *new,
+                        unsigned char payload[CNO__SETTINGS_SIZE]) {
+    int server = cno__is_server(c);
+    const struct {
+        uint32_t id, was, is;
+    } all[] = {
+        {1, old->header_table_size, new->header_table_size},
+        {2, old->enable_push, server ? old->enable_push : new->enable_push},
+        {3, old->max_concurrent_streams, new->max_concurrent_streams},
+        {4, old->initial_window_size, new->initial_window_size},
+        {5, old->max_frame_size, new->max_frame_size},
+        {6, old->max_header_list_size, new->max_header_list_size},
+        {8, old->enable_connect_protocol,
+         server ? new->enable_connect_protocol : old->enable_connect_protocol},
+        {9, old->no_rfc7540_priorities, new->no_rfc7540_priorities},
+    };
+    unsigned char *at = payload;
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        if (all[i].is == all[i].was)
             continue;
         at[0] = 0;
-        at[1] = (unsigned char)(i + 1);
-        cno__write4(at + 2, is[i]);
+        at[1] = (unsigned char)all[i].id;
+        cno__write4(at + 2, all[i].is);
         at += 6;
     }
+    return (size_t)(at - payload);
+}
+
+int cno__h2_write_settings(struct cno_connection_t *c, const struct cno_settings_t *old) {
+    unsigned char payload[CNO__SETTINGS_SIZE];
+    size_t size = cno__h2_settings(c, old, &c->pending, payload);
     c->settings_unacked++;
-    return cno__h2_write_frame(c, CNO_FRAME_SETTINGS, 0, 0, payload, (size_t)(at - payload));
+    return cno__h2_write_frame(c, CNO_FRAME_SETTINGS, 0, 0, payload, size);
 }
 
 int cno__h2_begin(struct cno_connection_t *c) {
-    static const struct cno_settings_t defaults = {4096, 1, UINT32_MAX, 65535, 16384, UINT32_MAX};
     c->mode = CNO_MODE_H2;
     c->version = CNO_HTTP2;
     c->flags &= (uint8_t)~CNO_CONN_SNIFF;
     c->read = cno__is_server(c) ? CNO_H2_PREFACE : CNO_H2_FRAME;
     c->pending = c->settings[CNO_LOCAL];
-    c->settings[CNO_LOCAL] = defaults;
+    c->settings[CNO_LOCAL] = cno__default_settings;
     // What may be refused for free is enforced before the peer has acknowledged it.
     c->settings[CNO_LOCAL].max_concurrent_streams = c->pending.max_concurrent_streams;
     c->settings[CNO_LOCAL].max_header_list_size = c->pending.max_header_list_size;
     c->settings[CNO_LOCAL].enable_push = c->pending.enable_push;
-    c->settings[CNO_REMOTE] = defaults;
+    c->settings[CNO_LOCAL].enable_connect_protocol = c->pending.enable_connect_protocol;
+    c->settings[CNO_REMOTE] = cno__default_settings;
     c->window_recv = c->window_send = 65535;
     cno_hpack_init(&c->decoder, 4096);
     cno_hpack_init(&c->encoder, 4096);
     if (!cno__is_server(c) && cno__bytes_append(&c->out, cno__preface, sizeof(cno__preface)))
         return CNO_ERROR;
-    if (cno__h2_write_settings(c, &defaults))
+    if (cno__h2_write_settings(c, &cno__default_settings))
         return CNO_ERROR;
     return cno__h2_open_window(c, NULL);
 }

@@ -148,6 +148,11 @@ static int stop(struct site *s, uint32_t id) {
     return kept(s, cno_shutdown(&s->c, 1));
 }
 
+static int abandon(struct site *s, uint32_t id) {
+    (void)id;
+    return kept(s, cno_write_reset(&s->c, 0, CNO_RST_INTERNAL_ERROR));
+}
+
 static int nested_consume(struct site *s, uint32_t id) {
     (void)id;
     return kept(s, cno_consume(&s->c, "x", 1));
@@ -218,8 +223,8 @@ static void test_answers_from_events(void) {
 }
 
 static void test_endings_from_events(void) {
-    action *const places[] = {cancel, stop};
-    for (int k = 0; k < 2; k++) {
+    action *const places[] = {cancel, stop, abandon};
+    for (int k = 0; k < 3; k++) {
         for (int where = 0; where < 5; where++) {
             for (int http2 = 0; http2 < 2; http2++) {
                 struct site *s = site(http2);
@@ -328,6 +333,29 @@ static void test_order(void) {
         .code = 200, .headers = many, .headers_len = CNO_MAX_HEADERS_OUT + 1};
     CHECK(!feed_text(s, H1_GET) && refused(cno_write_head(&s->c, 1, &msg, 1), CNO_ERRNO_ASSERTION));
     leave(s);
+}
+
+// A caller with a clock knows whether our settings are acknowledged.
+static void test_settings_unacked(void) {
+    struct cno_connection_t c;
+    struct wire w = {0};
+    for (int server = 0; server < 2; server++) {
+        cno_init(&c, server ? CNO_SERVER : CNO_CLIENT);
+        CHECK(!cno_settings_unacked(&c) && !cno_begin(&c, CNO_HTTP2));
+        CHECK(cno_settings_unacked(&c) == 1);
+        if (server)
+            wire_frame(&w, "PREFACE");
+        wire_frame(&w, "SETTINGS 0 -");
+        CHECK(!cno_consume(&c, w.data, w.size) && cno_settings_unacked(&c) == 1);
+        CHECK(refused(cno_configure(&c, &c.pending), CNO_ERRNO_WOULD_BLOCK));
+        w.size = 0;
+        wire_frame(&w, "SETTINGS 0 ACK");
+        CHECK(!cno_consume(&c, w.data, w.size) && cno_settings_unacked(&c) == 0);
+        CHECK(!cno_configure(&c, &c.pending) && cno_settings_unacked(&c) == 1);
+        CHECK(!cno_write_reset(&c, 0, CNO_RST_SETTINGS_TIMEOUT) && !cno_settings_unacked(&c));
+        cno_fini(&c);
+        wire_free(&w);
+    }
 }
 
 // Ids end at 2^31-1 (RFC 9113 section 5.1.1): none is used twice.
@@ -446,6 +474,7 @@ int main(void) {
     test_nesting();
     test_events_that_fail();
     test_order();
+    test_settings_unacked();
     test_ids_run_out();
     test_pipeline();
     test_memory();

@@ -574,7 +574,9 @@ static int configure(struct run *r, const char *line) {
                {"max_concurrent_streams", &s.max_concurrent_streams},
                {"initial_window_size", &s.initial_window_size},
                {"max_frame_size", &s.max_frame_size},
-               {"max_header_list_size", &s.max_header_list_size}};
+               {"max_header_list_size", &s.max_header_list_size},
+               {"enable_connect_protocol", &s.enable_connect_protocol},
+               {"no_rfc7540_priorities", &s.no_rfc7540_priorities}};
     int found = 0;
     sscanf(line, "%31s %lu", name, &value);
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
