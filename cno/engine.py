@@ -144,10 +144,16 @@ class Engine:
             setattr(new, name, value)
         _check(lib.cno_configure(self.conn, new))
 
-    def begin(self, *, http2: bool, prior_knowledge: bool = True) -> None:
-        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2."""
+    def begin(
+        self, *, http2: bool, prior_knowledge: bool = True, offer_upgrade: bool = False
+    ) -> None:
+        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at its
+        preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end comes
+        when they are answered."""
         if not prior_knowledge:
             self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
+        if offer_upgrade:
+            self.conn.options |= lib.CNO_OFFER_UPGRADE
         version = lib.CNO_HTTP2 if http2 else lib.CNO_HTTP1
         _check(lib.cno_begin(self.conn, version))
         self.batch.version = version
@@ -268,6 +274,19 @@ class Engine:
     def eof(self) -> None:
         """The transport has ended. Raises ProtocolError when that cut a stream."""
         _check(lib.cno_eof(self.conn))
+
+    @property
+    def settings_unacked(self) -> int:
+        """How many SETTINGS frames of ours the peer has not acknowledged."""
+        count: int = lib.cno_settings_unacked(self.conn)
+        return count
+
+    @property
+    def pending(self) -> int:
+        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
+        `feed(b"")` goes on with them."""
+        size: int = lib.cno_pending(self.conn)
+        return size
 
     @property
     def next_stream(self) -> int:

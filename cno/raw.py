@@ -50,6 +50,8 @@ CNO_EVENT_SETTINGS = CONSTANTS["CNO_EVENT_SETTINGS"]
 CNO_EVENT_START = CONSTANTS["CNO_EVENT_START"]
 CNO_EVENT_TAIL = CONSTANTS["CNO_EVENT_TAIL"]
 CNO_MESSAGE_FINAL = CONSTANTS["CNO_MESSAGE_FINAL"]
+CNO_MESSAGE_UPGRADE = CONSTANTS["CNO_MESSAGE_UPGRADE"]
+_UPGRADE = -1  # an event of `Connection` alone: the engine has a flag for it
 
 
 def __getattr__(name: str) -> int:
@@ -97,9 +99,26 @@ class Connection:
 
     # ---- life ---------------------------------------------------------------------------------
 
-    def connection_made(self, is_http2: bool = False) -> None:
-        """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface."""
-        self._engine.begin(http2=is_http2)
+    def configure(self, **settings: int) -> None:
+        """Changes our settings by the names of `struct cno_settings_t`; on a running HTTP/2 connection
+        they bind the peer when it acknowledges them. Raises UsageError when one is out of its range,
+        WouldBlock until those before are acknowledged."""
+        self._engine.configure(**settings)
+        self._tell()
+
+    def connection_made(
+        self,
+        is_http2: bool = False,
+        *,
+        prior_knowledge: bool = True,
+        offer_upgrade: bool = False,
+    ) -> None:
+        """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface, unless
+        `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by on_upgrade,
+        and of its end (on_message_tail) only when the answer is not 101."""
+        self._engine.begin(
+            http2=is_http2, prior_knowledge=prior_knowledge, offer_upgrade=offer_upgrade
+        )
         self._tell()
 
     def connection_lost(self) -> None:
@@ -118,6 +137,18 @@ class Connection:
         """No new streams; on_close when those that are open have ended."""
         self._engine.shutdown(final=True)
         self._tell()
+
+    @property
+    def settings_unacked(self) -> int:
+        """How many SETTINGS frames of ours the peer has not acknowledged; a caller that waited too
+        long ends the connection by write_reset(0, CNO_RST_SETTINGS_TIMEOUT)."""
+        return self._engine.settings_unacked
+
+    @property
+    def pending(self) -> int:
+        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
+        data_received(b"") goes on with them."""
+        return self._engine.pending
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -156,7 +187,7 @@ class Connection:
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Ends a stream; stream 0 is a shutdown."""
+        """Ends a stream; stream 0 is all of them and the connection, or with NO_ERROR a shutdown."""
         self._engine.reset(stream, code)
         self._tell()
 
@@ -186,6 +217,10 @@ class Connection:
         self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
         """A request (code 0) or response; a response's method is its HTTP/1 reason phrase."""
+
+    def on_upgrade(self, stream: int) -> None:
+        """Behind the head of a request for a tunnel (CONNECT, or Upgrade where that is offered), and of
+        the response that grants one: from there on the data of the stream has no framing."""
 
     def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
         """The message is complete."""
@@ -239,6 +274,8 @@ def _parts(event: Event, data: bytes) -> Iterator[Event]:
             yield (CNO_EVENT_START, stream)
         method = method if isinstance(method, str) else _text(method)
         yield (kind, stream, code, method, _text(target), _headers(fields))
+        if flags & CNO_MESSAGE_UPGRADE:
+            yield (_UPGRADE, stream)
         if flags & CNO_MESSAGE_FINAL:
             yield (CNO_EVENT_TAIL, stream, None)
     elif kind == CNO_EVENT_DATA:
@@ -259,6 +296,7 @@ _TELLERS: dict[int, Any] = {
     CNO_EVENT_HEAD: lambda self, *event: self.on_message_head(*event),
     CNO_EVENT_DATA: lambda self, *event: self.on_message_data(*event),
     CNO_EVENT_TAIL: lambda self, *event: self.on_message_tail(*event),
+    _UPGRADE: lambda self, stream: self.on_upgrade(stream),
     CNO_EVENT_END: lambda self, *event: self.on_stream_end(*event),
     CNO_EVENT_FLOW: lambda self, stream: self.on_flow_increase(stream),
     CNO_EVENT_PUSH: lambda self, *event: self.on_message_push(*event),

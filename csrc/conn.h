@@ -45,6 +45,7 @@ enum CNO_H1_READ {
     CNO_H1_TRAILERS,
     CNO_H1_UNTIL_EOF,  // client: a close-delimited body (RFC 9112 section 6.3)
     CNO_H1_WAIT,       // server: the next request, once this one is answered
+    CNO_H1_TUNNEL,     // octets that are not HTTP
 };
 
 enum CNO_H2_READ { CNO_H2_PREFACE, CNO_H2_FRAME, CNO_H2_DATA };
@@ -72,6 +73,13 @@ enum CNO_FRAMING {
     CNO_FRAMING_FRAMES,  // HTTP/2 DATA
 };
 
+// What becomes of a request that is no HTTP exchange (RFC 9110 sections 7.8 and 9.3.6).
+enum CNO_TUNNEL {
+    CNO_TUNNEL_NONE,
+    CNO_TUNNEL_ASKED,  // the answer decides
+    CNO_TUNNEL_OPEN,
+};
+
 struct cno_stream_t {
     struct cno_stream_t *next;  // in its bucket, or among the spare or dead ones
     uint32_t id;
@@ -83,6 +91,7 @@ struct cno_stream_t {
     uint8_t read_sized;   // read_left counts down
     uint8_t write_sized;  // write_left counts down
     uint8_t initiator;    // enum CNO_PEER_KIND
+    uint8_t tunnel;       // enum CNO_TUNNEL
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;
@@ -99,6 +108,12 @@ static inline int cno__fired(int result) {
     if (result && result != CNO_ERROR)
         cno_error_set(result, "event", "an event returned %d", result);
     return result;
+}
+
+// Whether an answer with this status makes a tunnel of a stream.
+static inline int cno__grants_tunnel(const struct cno_stream_t *s, int status) {
+    return s->tunnel == CNO_TUNNEL_ASKED &&
+           (s->method == CNO__METHOD_CONNECT ? status >= 200 && status < 300 : status == 101);
 }
 
 // Calls an event, if anybody listens.

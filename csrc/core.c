@@ -222,7 +222,8 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
 }
 
 size_t cno_pending(const struct cno_connection_t *c) {
-    return c->mode == CNO_MODE_H1 && c->read == CNO_H1_WAIT ? c->in.size : 0;
+    int waits = c->read == CNO_H1_WAIT || c->read == CNO_H1_TUNNEL;
+    return c->mode == CNO_MODE_H1 && waits ? c->in.size : 0;
 }
 
 int cno_eof(struct cno_connection_t *c) {
@@ -279,7 +280,20 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
         cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
-    return cno__check_length(&meta, size, final);
+    int h2 = c->mode == CNO_MODE_H2;
+    if (cno__method(msg->method) != CNO__METHOD_CONNECT && !meta.protocol.data &&
+        (h2 || !meta.upgrade))
+        return cno__check_length(&meta, size, final);
+    if ((wrong = cno__check_tunnel(msg, &meta, size)))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-tunnel", "a request for a tunnel: %s",
+                             wrong);
+    if (meta.protocol.data && h2 && !(c->flags & CNO_CONN_SETTINGS))
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "no-settings",
+                             "whether the peer takes :protocol is not known yet");
+    if (meta.protocol.data && !(h2 && c->settings[CNO_REMOTE].enable_connect_protocol))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "no-extended-connect",
+                             "the peer does not take :protocol (RFC 8441 3)");
+    return CNO_OK;
 }
 
 // A new stream for a client's request.
@@ -312,12 +326,13 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
     if ((msg->code == 0) != request)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              request ? "not a request" : "not a response");
-    if (request ? !cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size ||
+    if (request ? !cno__name_is_token(msg->method.data, msg->method.size) ||
+                      (!msg->path.size && cno__method(msg->method) != CNO__METHOD_CONNECT) ||
                       cno__target_span(msg->path.data, msg->path.size) != msg->path.size
                 : msg->code < 100 || msg->code > 999)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "no such method, target or status");
-    if (!request && msg->code < 200 && (final || msg->code == 101))
+    if (!request && msg->code < 200 && final)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer",
                              msg->code);
     if (msg->headers_len > CNO_MAX_HEADERS_OUT)
@@ -360,6 +375,8 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
                                                                   "the head was written already")
                                                   : gone(stream));
     int h2 = c->mode == CNO_MODE_H2;
+    if (msg->code == 101 && (h2 || !cno__grants_tunnel(s, 101)))
+        return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));
     int r = h2 ? cno__h2_write_head(c, s, msg, size, final)
                : cno__h1_write_head(c, s, msg, size, final);
     if (r || !size)
@@ -394,6 +411,10 @@ static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id)
     }
     if (s->writing == CNO_AT_HEAD) {
         cno_error_set(CNO_ERRNO_ASSERTION, "no-head", "a body before its head");
+        return NULL;
+    }
+    if (s->tunnel == CNO_TUNNEL_ASKED && c->mode == CNO_MODE_H1) {
+        cno_error_set(CNO_ERRNO_WOULD_BLOCK, "no-tunnel", "the tunnel is not granted yet");
         return NULL;
     }
     return s;

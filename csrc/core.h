@@ -53,6 +53,7 @@ enum CNO_MESSAGE_FLAGS {
     CNO_MESSAGE_EXPECT = 2,    // in: the client waits for 100 (RFC 9110 section 10.1.1)
     CNO_MESSAGE_HTTP1_0 = 4,   // in: the peer speaks HTTP/1.0
     CNO_MESSAGE_TRAILERS = 8,  // in: the client takes trailers (RFC 9110 section 10.1.4)
+    CNO_MESSAGE_UPGRADE = 16,  // in: a request for a tunnel, or the response that grants one
 };
 
 // A request or a response head. Requests have code 0. The fields of a request start with `:scheme`
@@ -66,6 +67,14 @@ struct cno_message_t {
     size_t headers_len;
     uint32_t flags;  // enum CNO_MESSAGE_FLAGS
 };
+
+// Tunnels. A request asks for one by CONNECT (RFC 9110 section 9.3.6; with `:protocol` on HTTP/2,
+// RFC 8441), which any 2xx grants, or by an HTTP/1.1 Upgrade (section 7.8), which 101 grants. Such a
+// request has no body. On HTTP/1 nothing behind its head is understood until it is answered. Once
+// granted, on_message_data and cno_write_data carry octets that have no framing (on HTTP/2: DATA
+// frames). On HTTP/1 the first side to end, by cno_write_data or cno_eof, ends the connection; on HTTP/2
+// each direction ends by itself. Any other answer leaves an HTTP exchange: on HTTP/1 the tail of the
+// request is told when that answer is written.
 
 struct cno_tail_t {
     struct cno_header_t *headers;
@@ -107,6 +116,7 @@ struct cno_stream_t;
 enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
     CNO_NO_PRIOR_KNOWLEDGE = 2,  // an HTTP/1 server does not turn to HTTP/2 at its preface
+    CNO_OFFER_UPGRADE = 4,  // a server is told of Upgrade: CNO_MESSAGE_UPGRADE, and no tail yet
 };
 
 // Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is
@@ -185,7 +195,7 @@ int cno_begin(struct cno_connection_t *, enum CNO_HTTP_VERSION);
 // WOULD_BLOCK when too much is kept already (nothing was taken), DISCONNECT after the end.
 int cno_consume(struct cno_connection_t *, const char *data, size_t size);
 
-// Octets that are kept until the exchange before them is over.
+// Octets that are kept until the exchange before them is over, or its tunnel is granted.
 size_t cno_pending(const struct cno_connection_t *);
 
 // The transport will give no more. Ends every stream with CANCEL, then either on_close or the error
@@ -213,7 +223,10 @@ uint32_t cno_next_stream(const struct cno_connection_t *);
 // A request or response head; `final` when nothing follows. 1xx heads may come before the final
 // one. Framing is the engine's: transfer-encoding and connection-specific fields of the caller are
 // dropped (but `connection: close` is honoured on HTTP/1), chunked or content-length: 0 added where
-// needed.
+// needed, and the connection options for `upgrade` and `te`. A request for a tunnel (CONNECT, whose
+// target may be the path, `:authority`, or both; `upgrade` on HTTP/1) has no body, and `final` means
+// nothing to it on HTTP/1; `:protocol` needs HTTP/2 and the peer's ENABLE_CONNECT_PROTOCOL, WOULD_BLOCK
+// until its settings are known.
 int cno_write_head(struct cno_connection_t *, uint32_t stream, const struct cno_message_t *,
                    int final);
 
@@ -227,7 +240,8 @@ int cno_write_message(struct cno_connection_t *, uint32_t stream, const struct c
 int cno_write_push(struct cno_connection_t *, uint32_t parent, const struct cno_message_t *);
 
 // Returns how many octets were taken: all, or on HTTP/2 what the windows allow. `final` applies
-// only if all were taken; if not, wait for on_flow_increase and write the rest.
+// only if all were taken; if not, wait for on_flow_increase and write the rest. An HTTP/1 client's
+// tunnel that is not granted yet says WOULD_BLOCK.
 int cno_write_data(struct cno_connection_t *, uint32_t stream, const char *data, size_t size,
                    int final);
 

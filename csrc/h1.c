@@ -16,6 +16,8 @@ FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions",
 FAULT(BAD_CHUNK_END, 400, "bad-chunk-end", "chunk data is not followed by CRLF (RFC 9112 7.1)");
 FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large",
       "trailer section above the limit (RFC 9112 7.1.2)");
+FAULT(UNASKED_SWITCH, 0, "unasked-upgrade",
+      "101 that was not asked for, or names no protocol (RFC 9110 7.8)");
 FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
 
 // ---- reading -----------------------------------------------------------------------------------
@@ -30,6 +32,16 @@ static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     if (CNO__FIRE(c, on_message_tail, s->id, tail))
         return CNO_ERROR;
     return cno__stream_half_close(c, s, CNO_REMOTE);
+}
+
+// From here on no octet is HTTP, and the end of either side is that of the connection.
+static void open_tunnel(struct cno_connection_t *c, struct cno_stream_t *s) {
+    s->tunnel = CNO_TUNNEL_OPEN;
+    s->framing = CNO_FRAMING_CLOSE;
+    s->write_sized = 0;
+    s->reading = CNO_AT_BODY;
+    c->read = CNO_H1_TUNNEL;
+    c->flags |= CNO_CONN_CLOSING;
 }
 
 // Decides how long the body is (RFC 9112 section 6.3) and sets what is to be read next.
@@ -55,6 +67,14 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     return 1;
 }
 
+// Whether a request without a body asks for a tunnel. HTTP/1.0 has no Upgrade (RFC 9110 section 7.8).
+static int asks_tunnel(const struct cno_connection_t *c, const struct cno_message_t *msg,
+                       const struct cno__meta *meta) {
+    return meta->method == CNO__METHOD_CONNECT ||
+           (meta->upgrade == CNO__UPGRADE_ASKED && (c->options & CNO_OFFER_UPGRADE) &&
+            !(msg->flags & CNO_MESSAGE_HTTP1_0));
+}
+
 static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
                         struct cno_message_t *msg, const struct cno__meta *meta) {
     s->method = meta->method;
@@ -68,18 +88,35 @@ static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
         c->flags |= CNO_CONN_EXPECT;
         msg->flags |= CNO_MESSAGE_EXPECT;
     }
-    msg->flags |=
-        (has_body ? 0 : CNO_MESSAGE_FINAL) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
+    int asks = !has_body && asks_tunnel(c, msg, meta);
+    if (asks) {
+        s->tunnel = CNO_TUNNEL_ASKED;
+        c->read = CNO_H1_WAIT;
+    }
+    msg->flags |= (asks       ? CNO_MESSAGE_UPGRADE
+                   : has_body ? 0
+                              : CNO_MESSAGE_FINAL) |
+                  (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
     if (CNO__FIRE(c, on_message_head, s->id, msg))
         return CNO_ERROR;
-    return has_body ? CNO_OK : finish_reading(c, s, NULL);
+    return has_body || asks ? CNO_OK : finish_reading(c, s, NULL);
 }
 
 static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_message_t *msg, const struct cno__meta *meta) {
+    if (cno__grants_tunnel(s, msg->code)) {
+        open_tunnel(c, s);
+        msg->flags |= CNO_MESSAGE_UPGRADE;
+        return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
+    }
     if (msg->code < 200) {
         c->read = CNO_H1_START;
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
+    }
+    if (s->tunnel == CNO_TUNNEL_ASKED) {  // not granted: so the request was all that we say
+        s->tunnel = CNO_TUNNEL_NONE;
+        if (cno__stream_half_close(c, s, CNO_LOCAL))
+            return CNO_ERROR;
     }
     int has_body = begin_body(c, s, meta, msg->code);
     if (meta->close)
@@ -112,6 +149,9 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
         return cno__refuse(c, fault, at);
     fault = server ? cno__request_h1(&head, list, &msg, &meta)
                    : cno__response_h1(&head, list, &msg, &meta);
+    if (!fault && msg.code == 101 &&
+        (!cno__grants_tunnel(c->current, 101) || !(meta.upgrade & CNO__UPGRADE_FIELD)))
+        fault = &UNASKED_SWITCH;
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
@@ -265,6 +305,7 @@ int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
         case CNO_H1_TRAILERS:
             return read_trailers(c, in);
         case CNO_H1_UNTIL_EOF:
+        case CNO_H1_TUNNEL:
             return in->size ? take_body(c, in, in->size) : CNO__MORE;
         case CNO_H1_WAIT:
             if (c->current)
@@ -276,9 +317,16 @@ int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
 }
 
 int cno__h1_eof(struct cno_connection_t *c) {
-    if (c->read == CNO_H1_UNTIL_EOF && c->current)
-        return finish_reading(c, c->current, NULL);
-    return CNO_OK;
+    struct cno_stream_t *s = c->current;
+    if (c->read == CNO_H1_UNTIL_EOF && s)
+        return finish_reading(c, s, NULL);
+    if (c->read != CNO_H1_TUNNEL || !s)
+        return CNO_OK;
+    struct cno__input kept = {c->in.data, c->in.size};  // the caller did not ask for it
+    if ((kept.size && take_body(c, &kept, kept.size)) ||
+        (c->current && CNO__FIRE(c, on_message_tail, s->id, NULL)))
+        return CNO_ERROR;
+    return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_REMOTE);
 }
 
 // ---- writing -----------------------------------------------------------------------------------
@@ -295,23 +343,30 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
     if (cno__flush(c))
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    // A request that goes on behind the last answer of a connection is not waited for.
-    if (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING))
+    // A request that goes on behind the last answer of a connection is not waited for, and neither is
+    // the other end of a tunnel.
+    if (s->tunnel == CNO_TUNNEL_OPEN ||
+        (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING)))
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     return cno__stream_half_close(c, s, CNO_LOCAL);
 }
 
 // What the engine adds to the caller's fields.
 struct framing_fields {
-    int has_length, chunked, close, keep_alive;
+    int has_length, chunked, close, keep_alive, upgrade, te;
+    int no_length, no_host;      // and takes out of them
+    struct cno_buffer_t target;  // of a request
+    struct cno_buffer_t host;    // of one that has none; data = NULL: it has
     size_t length;
 };
 
 static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s,
                                             int code, size_t size, int final,
                                             const struct cno__out_meta *meta) {
-    struct framing_fields add = {0};
-    if (code < 200)
+    int granted = cno__grants_tunnel(s, code);
+    struct framing_fields add = {.upgrade = meta->upgrade,
+                                 .no_length = granted || code < 200 || code == 204};
+    if (granted || code < 200)
         return add;
     s->write_sized = 0;
     if (!cno__response_has_body(code, s->method)) {
@@ -342,7 +397,22 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
 static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
                                            const struct cno_message_t *msg, size_t size, int final,
                                            const struct cno__out_meta *meta) {
-    struct framing_fields add = {.close = meta->close};
+    struct framing_fields add = {.close = meta->close, .upgrade = meta->upgrade, .te = meta->te};
+    if (meta->close)
+        c->flags |= CNO_CONN_CLOSING;
+    // A request names its host, if only to say that there is none (RFC 9112 section 3.2).
+    int connect = s->method == CNO__METHOD_CONNECT;
+    add.target = connect ? cno__connect_target(msg, meta) : msg->path;
+    add.no_host = meta->authority.data != NULL;
+    if (!add.no_host && !meta->host) {
+        add.host = connect ? add.target : cno__authority_of(msg->path);
+        add.host.data = add.host.data ? add.host.data : "";
+    }
+    if (connect || meta->upgrade) {
+        s->tunnel = CNO_TUNNEL_ASKED;
+        add.no_length = connect;
+        return add;
+    }
     const char *m = msg->method.data;
     size_t n = msg->method.size;
     s->write_sized = meta->has_length || final;
@@ -353,16 +423,14 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
                      (size || (n == 4 && !memcmp(m, "POST", 4)) ||
                       (n == 3 && !memcmp(m, "PUT", 3)) || (n == 5 && !memcmp(m, "PATCH", 5)));
     add.length = size;
-    if (meta->close)
-        c->flags |= CNO_CONN_CLOSING;
     return add;
 }
 
-static char *put_start_line(char *at, const struct cno_message_t *msg) {
+static char *put_start_line(char *at, const struct cno_message_t *msg, struct cno_buffer_t target) {
     if (!msg->code) {
         at = put(at, msg->method.data, msg->method.size);
         *at++ = ' ';
-        at = put(at, msg->path.data, msg->path.size);
+        at = put(at, target.data, target.size);
         return PUT_LITERAL(at, " HTTP/1.1\r\n");
     }
     struct cno_buffer_t reason = msg->method.size ? msg->method : cno__reason_phrase(msg->code);
@@ -376,10 +444,11 @@ static char *put_start_line(char *at, const struct cno_message_t *msg) {
 }
 
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
-                        int no_length) {
+                        int no_length, int no_host) {
     for (size_t i = 0; i < count; i++) {
         if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) ||
-            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH) ||
+            (no_host && ids[i] == CNO_NAME_HOST))
             continue;
         if (ids[i] == CNO_NAME_P_AUTHORITY)
             at = PUT_LITERAL(at, "host");
@@ -395,26 +464,44 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
 }
 
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
-                        const uint8_t *ids, struct framing_fields add) {
-    size_t size = msg->method.size + msg->path.size + 160;
+                        const uint8_t *ids, const struct framing_fields *add) {
+    size_t size = msg->method.size + add->target.size + add->host.size + 256;
     for (size_t i = 0; i < msg->headers_len; i++)
         size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
-    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg);
-    int no_length = msg->code == 204 || (msg->code && msg->code < 200);
-    at = put_fields(at, msg->headers, msg->headers_len, ids, no_length);
-    if (add.has_length)
-        at += sprintf(at, "content-length: %zu\r\n", add.length);
-    if (add.chunked)
+    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg, add->target);
+    if (add->host.data) {
+        at = put(PUT_LITERAL(at, "host: "), add->host.data, add->host.size);
+        at = PUT_LITERAL(at, "\r\n");
+    }
+    at = put_fields(at, msg->headers, msg->headers_len, ids, add->no_length, add->no_host);
+    if (add->has_length)
+        at += sprintf(at, "content-length: %zu\r\n", add->length);
+    if (add->chunked)
         at = PUT_LITERAL(at, "transfer-encoding: chunked\r\n");
-    if (add.close)
+    if (add->close)
         at = PUT_LITERAL(at, "connection: close\r\n");
-    if (add.keep_alive)
+    if (add->keep_alive)
         at = PUT_LITERAL(at, "connection: keep-alive\r\n");
+    // Who sends these says that they are for the next hop only (RFC 9110 sections 7.8 and 10.1.4).
+    if (add->upgrade)
+        at = PUT_LITERAL(at, "connection: upgrade\r\n");
+    if (add->te)
+        at = PUT_LITERAL(at, "connection: te\r\n");
     at = PUT_LITERAL(at, "\r\n");
     c->out.size += (size_t)(at - start);
     return CNO_OK;
+}
+
+// The answer to a request for a tunnel is known: it is one, or the request is over.
+static int settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s, int status) {
+    if (cno__grants_tunnel(s, status)) {
+        open_tunnel(c, s);
+        return CNO_OK;
+    }
+    s->tunnel = CNO_TUNNEL_NONE;
+    return finish_reading(c, s, NULL);
 }
 
 int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
@@ -437,17 +524,21 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     if ((!msg->code || cno__response_has_body(msg->code, s->method)) &&
         cno__check_length(&meta, size, final))
         return CNO_ERROR;
+    if (msg->code == 101 && !meta.upgrade)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "101 needs an upgrade field");
     struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)
                                           : frame_request(c, s, msg, size, final, &meta);
-    if (write_fields(c, msg, ids, add))
+    if (write_fields(c, msg, ids, &add))
         return CNO_ERROR;
-    if (msg->code && msg->code < 200) {
+    if (msg->code && msg->code < 200 && msg->code != 101) {
         if (msg->code == 100)
             c->flags &= (uint8_t)~CNO_CONN_EXPECT;
         return CNO_OK;
     }
     s->writing = CNO_AT_BODY;
-    return final && !size ? finish_writing(c, s) : CNO_OK;
+    if (s->tunnel == CNO_TUNNEL_ASKED && (!msg->code || settle_tunnel(c, s, msg->code)))
+        return msg->code ? CNO_ERROR : CNO_OK;
+    return final && !size && s->state != CNO_STREAM_CLOSED ? finish_writing(c, s) : CNO_OK;
 }
 
 int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
@@ -483,6 +574,9 @@ int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
     struct cno__out_meta meta = {0};
     size_t at = 0, size = 8;
     const char *wrong = cno__check_out(tail->headers, tail->headers_len, 0, ids, &meta, &at);
+    for (size_t i = 0; !wrong && i < tail->headers_len; i++)
+        if (tail->headers[at = i].name.data[0] == ':')
+            wrong = "pseudo-field not allowed";
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "trailer %zu: %s", at, wrong);
     for (size_t i = 0; i < tail->headers_len; i++)
@@ -490,7 +584,7 @@ int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
     char *start = c->out.data + c->out.size, *end = PUT_LITERAL(start, "0\r\n");
-    end = put_fields(end, tail->headers, tail->headers_len, ids, 1);
+    end = put_fields(end, tail->headers, tail->headers_len, ids, 1, 1);
     end = PUT_LITERAL(end, "\r\n");
     c->out.size += (size_t)(end - start);
     return finish_writing(c, s);

@@ -46,6 +46,8 @@ FAULT(UNSAFE_PUSH, PROTOCOL_ERROR, "unsafe-push",
       "a promised request that is not safe, cacheable and without content (RFC 9113 8.4)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
+FAULT(TUNNEL_FRAME, PROTOCOL_ERROR, "frame-in-tunnel",
+      "HEADERS on a stream that CONNECT asked for (RFC 9113 8.5)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
 FAULT(NO_HEAD, PROTOCOL_ERROR, "no-head", "DATA before a final response head (RFC 9113 8.1)");
 static const struct cno__fault TOO_LARGE = {431, CNO_RST_PROTOCOL_ERROR, "head-too-large",
@@ -88,6 +90,18 @@ static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     return cno__stream_half_close(c, s, CNO_REMOTE);
 }
 
+// A client's request for a tunnel is answered: if it is not granted, we have nothing more to say.
+static int settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s,
+                         struct cno_message_t *msg) {
+    if (cno__grants_tunnel(s, msg->code)) {
+        s->tunnel = CNO_TUNNEL_OPEN;
+        msg->flags |= CNO_MESSAGE_UPGRADE;
+        return CNO_OK;
+    }
+    s->tunnel = CNO_TUNNEL_NONE;
+    return s->writing == CNO_AT_END ? CNO_OK : cno__h2_write_data(c, s, NULL, 0, 1);
+}
+
 static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
                      const struct cno__meta *meta, int end_stream) {
     int informational = msg->code && msg->code < 200;
@@ -95,10 +109,15 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
         return refuse_stream(c, s, &BAD_TRAILERS);
     if (!informational)
         s->reading = CNO_AT_BODY;
-    // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
-    s->read_sized =
-        meta->has_length && (!msg->code || cno__response_has_body(msg->code, s->method));
+    s->read_sized = meta->has_length;
     s->read_left = meta->length;
+    // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
+    if (msg->code && !informational && !cno__response_has_body(msg->code, s->method)) {
+        s->read_sized = s->method != CNO__METHOD_CONNECT;
+        s->read_left = 0;
+    }
+    if (s->tunnel == CNO_TUNNEL_ASKED && msg->code && !informational && settle_tunnel(c, s, msg))
+        return CNO_ERROR;
     if (end_stream && s->read_sized && s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     msg->flags |= (end_stream ? CNO_MESSAGE_FINAL : 0) |
@@ -112,6 +131,8 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
 static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_hpack_fields_t *fields, int end_stream) {
     struct cno_tail_t tail = {fields->list, fields->count};
+    if (s->tunnel != CNO_TUNNEL_NONE)
+        return refuse_stream(c, s, &TUNNEL_FRAME);
     if (!end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
     const struct cno__fault *fault = cno__trailers(fields->list, &tail.headers_len);
@@ -197,7 +218,7 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     if (!s)
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
+    fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, 0, &msg, &meta);
     if (!fault && (!cno__is_pushable(msg.method) || (meta.has_length && meta.length)))
         fault = &UNSAFE_PUSH;
     if (fault)
@@ -228,14 +249,19 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
         return take_trailers(c, s, &fields, end_stream);
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
-    const struct cno__fault *fault = cno__is_server(c)
-                                         ? cno__request_h2(list, fields.count, &msg, &meta)
-                                         : cno__response_h2(list, fields.count, &msg, &meta);
+    int extended = (int)c->settings[CNO_LOCAL].enable_connect_protocol;
+    const struct cno__fault *fault =
+        cno__is_server(c) ? cno__request_h2(list, fields.count, extended, &msg, &meta)
+                          : cno__response_h2(list, fields.count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
-    if (cno__is_server(c))
+    if (cno__is_server(c)) {
         s->method = meta.method;
-    else if (s->state == CNO_STREAM_RESERVED_REMOTE)
+        if (meta.method == CNO__METHOD_CONNECT) {
+            s->tunnel = CNO_TUNNEL_ASKED;
+            msg.flags |= CNO_MESSAGE_UPGRADE;
+        }
+    } else if (s->state == CNO_STREAM_RESERVED_REMOTE)
         cno__stream_set(c, s, CNO_STREAM_HALF_LOCAL);
     return take_head(c, s, &msg, &meta, end_stream);
 }

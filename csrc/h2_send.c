@@ -129,6 +129,7 @@ struct block {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT + 4];
     size_t count;
     struct cno__out_meta meta;
+    int is_connect;  // and no extended one: without :scheme and :path (RFC 9113 section 8.5)
     char status[3];
 };
 
@@ -137,9 +138,13 @@ static void block_add(struct block *block, const char *name, size_t size,
     block->list[block->count++] = (struct cno_header_t){{name, size}, value, 0, 0};
 }
 
-// Checks the caller's fields and puts them into the block, pseudo-fields first.
+// A set of enum CNO_NAME.
+#define NAMES(a, b, c) (1u << (a) | 1u << (b) | 1u << (c))
+
+// Checks the caller's fields and puts them into the block, pseudo-fields first: of these only the
+// `allowed` ones may be there.
 static int block_fields(struct block *block, const struct cno_header_t *list, size_t count,
-                        enum CNO_NAME first_pseudo, int no_length) {
+                        unsigned allowed, int no_length) {
     uint8_t ids[CNO_MAX_HEADERS_OUT];
     size_t at = 0;
     const char *wrong = cno__check_out(list, count, 1, ids, &block->meta, &at);
@@ -148,10 +153,11 @@ static int block_fields(struct block *block, const struct cno_header_t *list, si
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < CNO_NAME_P_AUTHORITY || ids[i] > CNO_NAME_P_UNKNOWN)
             continue;
-        if (!first_pseudo || (ids[i] != CNO_NAME_P_AUTHORITY && ids[i] != CNO_NAME_P_SCHEME))
+        if (!(allowed >> ids[i] & 1))
             return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
                                  "field %zu: pseudo-field not allowed", i);
-        block->list[block->count++] = list[i];
+        if (ids[i] != CNO_NAME_P_SCHEME || !block->is_connect)
+            block->list[block->count++] = list[i];
     }
     for (size_t i = 0; i < count; i++) {
         if ((ids[i] >= CNO_NAME_P_AUTHORITY && ids[i] <= CNO_NAME_P_UNKNOWN) ||
@@ -163,20 +169,40 @@ static int block_fields(struct block *block, const struct cno_header_t *list, si
     return CNO_OK;
 }
 
-static int block_message(struct block *block, const struct cno_message_t *msg) {
+static int block_request(struct block *block, const struct cno_message_t *msg) {
+    int has_authority = 0, has_protocol = 0;
+    block_add(block, ":method", 7, msg->method);
+    if (cno__method(msg->method) == CNO__METHOD_CONNECT) {
+        for (size_t i = 0; i < msg->headers_len; i++) {
+            struct cno_buffer_t name = msg->headers[i].name;
+            has_authority |= name.size == 10 && !memcmp(name.data, ":authority", 10);
+            has_protocol |= name.size == 9 && !memcmp(name.data, ":protocol", 9);
+        }
+        block->is_connect = !has_protocol;
+    }
+    if (!block->is_connect)
+        block_add(block, ":path", 5, msg->path);
+    else if (!has_authority)
+        block_add(block, ":authority", 10, msg->path);
+    return block_fields(block, msg->headers, msg->headers_len,
+                        NAMES(CNO_NAME_P_AUTHORITY, CNO_NAME_P_SCHEME,
+                              has_protocol ? CNO_NAME_P_PROTOCOL : CNO_NAME_P_SCHEME),
+                        block->is_connect || has_protocol);
+}
+
+static int block_message(struct block *block, const struct cno_message_t *msg, int is_tunnel) {
     block->count = 0;
+    block->is_connect = 0;
     block->meta = (struct cno__out_meta){0};
     if (msg->code) {
         block->status[0] = (char)('0' + msg->code / 100);
         block->status[1] = (char)('0' + msg->code / 10 % 10);
         block->status[2] = (char)('0' + msg->code % 10);
         block_add(block, ":status", 7, (struct cno_buffer_t){block->status, 3});
-        int no_length = msg->code < 200 || msg->code == 204;
-        return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_OTHER, no_length);
+        int no_length = msg->code < 200 || msg->code == 204 || is_tunnel;
+        return block_fields(block, msg->headers, msg->headers_len, 0, no_length);
     }
-    block_add(block, ":method", 7, msg->method);
-    block_add(block, ":path", 5, msg->path);
-    return block_fields(block, msg->headers, msg->headers_len, CNO_NAME_P_AUTHORITY, 0);
+    return block_request(block, msg);
 }
 
 // Cuts the block that begins at `start` in c->out into frames: the first has its header already.
@@ -237,9 +263,12 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
 int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
                        const struct cno_message_t *msg, size_t size, int final) {
     struct block block;
-    if (block_message(&block, msg))
+    int granted = cno__grants_tunnel(s, msg->code);
+    if (block_message(&block, msg, granted))
         return CNO_ERROR;
-    int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
+    int has_body = !msg->code || granted || cno__response_has_body(msg->code, s->method);
+    if (granted || (!msg->code && s->method == CNO__METHOD_CONNECT))
+        block.meta.has_length = 0;
     if (has_body && cno__check_length(&block.meta, size, final))
         return CNO_ERROR;
     final = final && !size;
@@ -253,6 +282,10 @@ int cno__h2_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     s->write_sized = has_body && block.meta.has_length;
     s->write_left = block.meta.length;
     s->writing = CNO_AT_BODY;
+    if (s->tunnel == CNO_TUNNEL_ASKED && msg->code)
+        s->tunnel = granted ? CNO_TUNNEL_OPEN : CNO_TUNNEL_NONE;
+    else if (!msg->code && s->method == CNO__METHOD_CONNECT)
+        s->tunnel = CNO_TUNNEL_ASKED;
     return final ? finish_writing(c, s) : CNO_OK;
 }
 
@@ -260,10 +293,11 @@ int cno__h2_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
                        const struct cno_tail_t *tail) {
     struct block block;
     block.count = 0;
+    block.is_connect = 0;
     block.meta = (struct cno__out_meta){0};
-    if (s->framing == CNO_FRAMING_NONE || !tail->headers_len)
+    if (s->framing == CNO_FRAMING_NONE || s->tunnel || !tail->headers_len)
         return cno__h2_write_data(c, s, NULL, 0, 1);
-    if (block_fields(&block, tail->headers, tail->headers_len, CNO_NAME_OTHER, 1) ||
+    if (block_fields(&block, tail->headers, tail->headers_len, 0, 1) ||
         write_block(c, CNO_FLAG_END_STREAM, s->id, 0, block.list, block.count))
         return CNO_ERROR;
     return finish_writing(c, s);
@@ -279,7 +313,7 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         c->stream_count[CNO_LOCAL] >= remote->max_concurrent_streams || id > CNO__STREAM_MAX)
         return CNO_OK;
     struct block block;
-    if (block_message(&block, msg))
+    if (block_message(&block, msg, 0))
         return CNO_ERROR;
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
     if (!s || write_block(c, 0, parent->id, id, block.list, block.count) || cno__flush(c))

@@ -15,6 +15,8 @@ FAULT(BAD_PSEUDO, 400, "bad-pseudo-field",
       "pseudo-field unknown, repeated or misplaced (RFC 9113 8.3)");
 FAULT(NO_PSEUDO, 400, "missing-pseudo-field",
       "a required pseudo-field is not there (RFC 9113 8.3.1)");
+FAULT(BAD_PROTOCOL, 400, "bad-protocol", ":protocol is not a protocol name (RFC 8441 4)");
+FAULT(CONNECT_BODY, 400, "connect-with-body", "CONNECT with content (RFC 9110 9.3.6)");
 FAULT(BAD_METHOD, 400, "bad-method", "method is not a token (RFC 9110 9.1)");
 FAULT(BAD_SCHEME, 400, "bad-scheme", "malformed scheme (RFC 3986 3.1)");
 FAULT(BAD_TARGET, 400, "bad-target",
@@ -169,7 +171,23 @@ static const struct cno__fault *read_block(struct cno_header_t *list, size_t *co
     return NULL;
 }
 
-const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count,
+// protocol-name ["/" protocol-version] (RFC 9110 section 7.8).
+static int is_protocol(struct cno_buffer_t protocol) {
+    const char *slash = protocol.size ? memchr(protocol.data, '/', protocol.size) : NULL;
+    size_t name = slash ? (size_t)(slash - protocol.data) : protocol.size;
+    return cno__name_is_token(protocol.data, name) &&
+           (!slash || cno__name_is_token(slash + 1, protocol.size - name - 1));
+}
+
+// A request to CONNECT has no content; a length of nothing is not held against it.
+static const struct cno__fault *check_connect(struct cno__meta *meta) {
+    if (meta->chunked || (meta->has_length && meta->length))
+        return &CONNECT_BODY;
+    meta->has_length = 0;
+    return NULL;
+}
+
+const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count, int extended,
                                          struct cno_message_t *msg, struct cno__meta *meta) {
     struct pseudo pseudo = {0};
     struct cno_buffer_t host = {0};
@@ -187,9 +205,15 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         return &NO_PSEUDO;
     if (!cno__name_is_token(msg->method.data, msg->method.size))
         return &BAD_METHOD;
-    if (seen[CNO_NAME_P_PROTOCOL])  // extended CONNECT was not offered (RFC 8441 section 3)
-        return &BAD_PSEUDO;
-    if (meta->method == CNO__METHOD_CONNECT) {
+    if (meta->method == CNO__METHOD_CONNECT && (fault = check_connect(meta)))
+        return fault;
+    if (seen[CNO_NAME_P_PROTOCOL]) {
+        if (!extended || meta->method != CNO__METHOD_CONNECT)
+            return &BAD_PSEUDO;
+        if (!is_protocol(pseudo.value[CNO_NAME_P_PROTOCOL]))
+            return &BAD_PROTOCOL;
+    }
+    if (meta->method == CNO__METHOD_CONNECT && !seen[CNO_NAME_P_PROTOCOL]) {
         if (!authority.size || seen[CNO_NAME_P_PATH] || seen[CNO_NAME_P_SCHEME])
             return &BAD_PSEUDO;
         if (!cno__host_is_valid(authority.data, authority.size, 1))
@@ -288,6 +312,8 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     for (size_t pos = 0, size; cno__list_next(value.data, value.size, &pos, &item, &size);) {
         meta->close |= (uint8_t)cno__equals_icase(item, size, "close");
         meta->keep_alive |= (uint8_t)cno__equals_icase(item, size, "keep-alive");
+        if (cno__equals_icase(item, size, "upgrade"))
+            meta->upgrade |= CNO__UPGRADE_OPTION;
     }
 }
 
@@ -325,6 +351,9 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                 meta->te_trailers |=
                     cno__list_has(field->value.data, field->value.size, "trailers");
                 break;
+            case CNO_NAME_UPGRADE:
+                meta->upgrade |= field->value.size ? CNO__UPGRADE_FIELD : 0;
+                break;
             case CNO_NAME_HTTP2_SETTINGS:
                 keep = 0;
                 break;
@@ -338,8 +367,7 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
     return fault ? fault : meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
 }
 
-// The authority of an absolute-form target, or an empty view with data = NULL for other forms.
-static struct cno_buffer_t authority_of(struct cno_buffer_t target) {
+struct cno_buffer_t cno__authority_of(struct cno_buffer_t target) {
     size_t scheme = target.size > 7 && cno__equals_icase(target.data, 7, "http://")    ? 7
                     : target.size > 8 && cno__equals_icase(target.data, 8, "https://") ? 8
                                                                                        : 0;
@@ -364,7 +392,7 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
         return &NO_HOST;
     if (!is_host(host))
         return &BAD_HOST;
-    struct cno_buffer_t authority = authority_of(head->target);
+    struct cno_buffer_t authority = cno__authority_of(head->target);
     meta->method = (uint8_t)cno__method(head->method);
     if (authority.data) {
         if (!authority.size || !is_host(authority))
@@ -374,6 +402,8 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
     } else if (meta->method == CNO__METHOD_CONNECT) {
         if (!cno__host_is_valid(head->target.data, head->target.size, 1))
             return &BAD_TARGET;
+        if ((fault = check_connect(meta)))
+            return fault;
         authority = head->target;
     } else if ((fault = check_target(head->method, head->target))) {
         return fault;

@@ -323,6 +323,10 @@ class Observed(raw.Connection):
         start += "" if code else f" {escape(path.encode('latin-1')) or '-'}"
         self.say(f"head {stream} {start}{latin(headers)}")
 
+    def on_upgrade(self, stream: int) -> None:
+        assert self.events[-1].startswith(f"head {stream} ")
+        self.events[-1] += " !upgrade"
+
     def on_message_data(self, stream: int, data: bytes) -> None:
         if self.data and self.data[0][0] != stream:
             self.say("")
@@ -551,8 +555,8 @@ class Run:
             self.want.append("close")
             self.want_out.append(f"GOAWAY 0 - last={last} {code}")
         elif kind != "fault" or more[0] == "0":
-            # Connection does not tell the flags of a head.
-            self.want.append(words(re.sub(r"( !(expect|1\.0|trailers))+$", "", line)))
+            # Connection tells one flag of a head.
+            self.want.append(words(re.sub(r" !(expect|1\.0|trailers)\b", "", line)))
 
     def outputs(self) -> tuple[object, object]:
         """What should have been written, and what was."""
@@ -590,16 +594,18 @@ class Run:
 
     def begin(self) -> None:
         engine = self.conn._engine
+        options = {
+            "prior_knowledge": not self.case.has("@ no-prior-knowledge"),
+            "offer_upgrade": bool(self.case.has("@ offer-upgrade")),
+        }
         http2 = bool(self.case.has("@ http2")) or (self.case.http2 and not self.case.has("@ http1"))
-        if self.case.has("@ no-prior-knowledge"):
-            engine.conn.options |= raw.CNO_NO_PRIOR_KNOWLEDGE
         if self.case.has("@ manual-flow"):
             engine.conn.options |= raw.CNO_MANUAL_FLOW
         for _, line in self.case.lines:
             if line.startswith("@ set "):
                 name, value = line.split()[2:]
                 engine.configure(**{name: int(value)})
-        self.conn.connection_made(http2)
+        self.conn.connection_made(http2, **options)
         if not http2 or self.case.has("@ bare"):
             return
         peer = (self.case.has("@ peer ") or "@ peer ")[7:]

@@ -129,6 +129,8 @@ static int on_head(void *data, uint32_t id, const struct cno_message_t *msg) {
         plain(w, "!1.0");
     if (msg->flags & CNO_MESSAGE_TRAILERS)
         plain(w, "!trailers");
+    if (msg->flags & CNO_MESSAGE_UPGRADE)
+        plain(w, "!upgrade");
     return 0;
 }
 
@@ -664,6 +666,8 @@ static void set_up(struct run *r, const char *line, int *http2) {
         *http2 = line[4] == '2';
     else if (!strcmp(line, "no-prior-knowledge"))
         r->c.options |= CNO_NO_PRIOR_KNOWLEDGE;
+    else if (!strcmp(line, "offer-upgrade"))
+        r->c.options |= CNO_OFFER_UPGRADE;
     else if (!strcmp(line, "manual-flow"))
         r->c.options |= CNO_MANUAL_FLOW;
     else if (!strcmp(line, "bare"))
