@@ -205,6 +205,24 @@ static int on_start(void *data, uint32_t stream) {
     return 0;
 }
 
+static int is_connect(const struct cno_message_t *msg) {
+    return msg->method.size == 7 && !memcmp(msg->method.data, "CONNECT", 7);
+}
+
+static int asks_websocket(const struct cno_message_t *msg) {
+    int connect = is_connect(msg),
+        get = msg->method.size == 3 && !memcmp(msg->method.data, "GET", 3);
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        struct cno_buffer_t value = msg->headers[i].value;
+        if (connect && msg->headers[i].id == CNO_NAME_P_PROTOCOL)
+            return cno__equals_icase(value.data, value.size, "websocket");
+        if (get && msg->headers[i].id == CNO_NAME_UPGRADE &&
+            cno__list_has(value.data, value.size, "websocket"))
+            return 1;
+    }
+    return 0;
+}
+
 // A gateway is no tunnel: CONNECT is answered here (RFC 9110 section 9.3.6).
 static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
     struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
@@ -225,11 +243,16 @@ static void upper(struct cno__writer *w, size_t size) {
 
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
     struct cno_batch_t *b = data;
-    if ((b->flags & CNO_BATCH_GATEWAY) && msg->method.size == 7 &&
-        !memcmp(msg->method.data, "CONNECT", 7))
-        return refuse_connect(b, stream);
     uint32_t flags = msg->flags | (b->started == stream ? CNO_BATCH_START : 0);
     int gateway = (b->flags & CNO_BATCH_GATEWAY) && !msg->code;
+    if (gateway && (flags & CNO_MESSAGE_UPGRADE)) {
+        if (asks_websocket(msg))
+            flags |= CNO_BATCH_WEBSOCKET;
+        else if (is_connect(msg))
+            return refuse_connect(b, stream);
+        else
+            flags = (flags & ~(uint32_t)CNO_MESSAGE_UPGRADE) | CNO_MESSAGE_FINAL;
+    }
     if (b->started == stream)
         b->started = 0;
     struct cno__writer w = event(b, CNO_EVENT_HEAD, stream, 9);
@@ -249,7 +272,7 @@ static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg)
         cno__put_none(&w);
         put_fields(&w, msg->headers, msg->headers_len);
     }
-    b->headed = msg->flags & CNO_MESSAGE_FINAL ? stream : 0;
+    b->headed = flags & CNO_MESSAGE_FINAL ? stream : 0;
     return commit(b, &w);
 }
 
@@ -384,7 +407,6 @@ int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     int r = cno_consume(&b->conn, data, size);
     b->input = NULL;
     b->input_size = 0;
-    b->headed = 0;
     b->kept = cno_pending(&b->conn);
     b->version = (uint32_t)cno_version(&b->conn);
     return tell_start(b) || r || b->events_size > INT32_MAX ? CNO_ERROR : (int)b->events_size;

@@ -49,6 +49,11 @@ enum CNO_EVENT {
 enum CNO_BATCH_FLAGS {
     // In an event: on_stream_start came with the head.
     CNO_BATCH_START = 256,
+    // To a gateway: CNO_MESSAGE_UPGRADE came with it, and the tunnel would be a WebSocket (RFC 6455 by
+    // Upgrade, RFC 8441). Grant it by a head with 101 on HTTP/1, where `upgrade: websocket` is to be
+    // among its fields, and with 200 on HTTP/2; then consume nothing once, for what was kept. Other
+    // requests to upgrade are given to a gateway as complete HTTP requests.
+    CNO_BATCH_WEBSOCKET = 512,
     // To cno_batch_new: requests are for a gateway. `:authority` becomes `host`, the other
     // pseudo-fields go,
     // cookie crumbs are joined, the path is cut from the target and decoded.
