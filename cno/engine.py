@@ -145,15 +145,22 @@ class Engine:
         _check(lib.cno_configure(self.conn, new))
 
     def begin(
-        self, *, http2: bool, prior_knowledge: bool = True, offer_upgrade: bool = False
+        self,
+        *,
+        http2: bool,
+        prior_knowledge: bool = True,
+        offer_upgrade: bool = False,
+        h2c: bool = False,
     ) -> None:
         """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at its
         preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end comes
-        when they are answered."""
+        when they are answered. `h2c` lets HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540 section 3.2)."""
         if not prior_knowledge:
             self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
         if offer_upgrade:
             self.conn.options |= lib.CNO_OFFER_UPGRADE
+        if h2c:
+            self.conn.options |= lib.CNO_H2C_UPGRADE
         version = lib.CNO_HTTP2 if http2 else lib.CNO_HTTP1
         _check(lib.cno_begin(self.conn, version))
         self.batch.version = version

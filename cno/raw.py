@@ -112,12 +112,18 @@ class Connection:
         *,
         prior_knowledge: bool = True,
         offer_upgrade: bool = False,
+        h2c: bool = False,
     ) -> None:
         """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface, unless
         `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by on_upgrade,
-        and of its end (on_message_tail) only when the answer is not 101."""
+        and of its end (on_message_tail) only when the answer is not 101. `h2c` lets HTTP/1 turn to
+        HTTP/2 by Upgrade (RFC 7540 section 3.2): a server when it is asked, a client asks with its
+        first request if that has no body."""
         self._engine.begin(
-            http2=is_http2, prior_knowledge=prior_knowledge, offer_upgrade=offer_upgrade
+            http2=is_http2,
+            prior_knowledge=prior_knowledge,
+            offer_upgrade=offer_upgrade,
+            h2c=h2c,
         )
         self._tell()
 

@@ -52,6 +52,10 @@
 #define CNO_DEFAULT_STREAM_WINDOW 65535
 #define CNO_DEFAULT_CONNECTION_WINDOW 1048576
 
+// Octets of SETTINGS in the HTTP2-Settings of a request (RFC 7540 section 3.2.1): twice as many as there
+// are settings with a meaning.
+#define CNO_MAX_H2C_SETTINGS 96
+
 // Units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM; see budget.h for
 // what spends and what refills each.
 #define CNO_BUDGET_RESETS 200

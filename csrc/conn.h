@@ -78,6 +78,7 @@ enum CNO_TUNNEL {
     CNO_TUNNEL_NONE,
     CNO_TUNNEL_ASKED,  // the answer decides
     CNO_TUNNEL_OPEN,
+    CNO_TUNNEL_H2C,  // an h1 client's: 101 turns the connection to HTTP/2
 };
 
 struct cno_stream_t {
@@ -218,8 +219,26 @@ int cno__h1_write_tail(struct cno_connection_t *, struct cno_stream_t *, const s
 int cno__h1_write_error(struct cno_connection_t *, int status, const char *text);
 int cno__h1_eof(struct cno_connection_t *);
 
+// ---- h2c.c -------------------------------------------------------------------------------------
+
+// Whether a request without a body is to turn the connection to HTTP/2. Sets *fault when it asks for
+// that in a form that is an error.
+int cno__h2c_asked(const struct cno_connection_t *, const struct cno_message_t *,
+                   const struct cno__meta *, const struct cno__fault **fault);
+// Server: says 101, and goes on with this request as HTTP/2 on stream 1.
+int cno__h2c_accept(struct cno_connection_t *, struct cno_stream_t *, struct cno_message_t *,
+                    const struct cno__meta *);
+// Client: the fields that ask for it, at most CNO__H2C_FIELDS octets. Returns the end of them.
+char *cno__h2c_offer(const struct cno_connection_t *, char *at);
+// Client: 101 came.
+int cno__h2c_switch(struct cno_connection_t *, struct cno_stream_t *);
+
+#define CNO__H2C_FIELDS 160
+
 // ---- h2_recv.c ---------------------------------------------------------------------------------
 
+// One setting of the peer: CNO_OK or CNO__REFUSED. Unknown ones are ignored (section 6.5.2).
+int cno__h2_apply_setting(struct cno_connection_t *, uint32_t id, uint32_t value);
 int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);

@@ -59,6 +59,9 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
         settings->max_frame_size < 16384 || settings->max_frame_size > 16777215 ||
         settings->enable_connect_protocol > 1 || settings->no_rfc7540_priorities > 1)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting", "a setting is out of its range");
+    if (c->current && c->current->tunnel == CNO_TUNNEL_H2C)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
+                             "settings were offered and are not answered yet");
     if (c->mode != CNO_MODE_H2) {
         c->settings[CNO_LOCAL] = *settings;
         return CNO_OK;

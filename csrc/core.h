@@ -117,6 +117,9 @@ enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
     CNO_NO_PRIOR_KNOWLEDGE = 2,  // an HTTP/1 server does not turn to HTTP/2 at its preface
     CNO_OFFER_UPGRADE = 4,  // a server is told of Upgrade: CNO_MESSAGE_UPGRADE, and no tail yet
+    CNO_H2C_UPGRADE =
+        8,  // HTTP/1 turns to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server at the
+            // client's wish, a client asks for it with its first request without a body
 };
 
 // Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is

@@ -71,8 +71,8 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
 static int asks_tunnel(const struct cno_connection_t *c, const struct cno_message_t *msg,
                        const struct cno__meta *meta) {
     return meta->method == CNO__METHOD_CONNECT ||
-           (meta->upgrade == CNO__UPGRADE_ASKED && (c->options & CNO_OFFER_UPGRADE) &&
-            !(msg->flags & CNO_MESSAGE_HTTP1_0));
+           ((meta->upgrade & CNO__UPGRADE_ASKED) == CNO__UPGRADE_ASKED &&
+            (c->options & CNO_OFFER_UPGRADE) && !(msg->flags & CNO_MESSAGE_HTTP1_0));
 }
 
 static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
@@ -88,6 +88,9 @@ static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
         c->flags |= CNO_CONN_EXPECT;
         msg->flags |= CNO_MESSAGE_EXPECT;
     }
+    const struct cno__fault *fault = NULL;
+    if (!has_body && meta->upgrade && cno__h2c_asked(c, msg, meta, &fault))
+        return cno__h2c_accept(c, s, msg, meta);
     int asks = !has_body && asks_tunnel(c, msg, meta);
     if (asks) {
         s->tunnel = CNO_TUNNEL_ASKED;
@@ -109,6 +112,8 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
         msg->flags |= CNO_MESSAGE_UPGRADE;
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
     }
+    if (msg->code == 101)
+        return cno__h2c_switch(c, s);
     if (msg->code < 200) {
         c->read = CNO_H1_START;
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
@@ -125,6 +130,13 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
     if (CNO__FIRE(c, on_message_head, s->id, msg))
         return CNO_ERROR;
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
+}
+
+// Whether 101 is one that was asked for, to a protocol that was.
+static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta) {
+    return s->tunnel == CNO_TUNNEL_H2C
+               ? (meta->upgrade & CNO__UPGRADE_H2C) != 0
+               : cno__grants_tunnel(s, 101) && (meta->upgrade & CNO__UPGRADE_FIELD);
 }
 
 static int read_head(struct cno_connection_t *c, struct cno__input *in) {
@@ -149,9 +161,10 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
         return cno__refuse(c, fault, at);
     fault = server ? cno__request_h1(&head, list, &msg, &meta)
                    : cno__response_h1(&head, list, &msg, &meta);
-    if (!fault && msg.code == 101 &&
-        (!cno__grants_tunnel(c->current, 101) || !(meta.upgrade & CNO__UPGRADE_FIELD)))
+    if (!fault && msg.code == 101 && !is_switch(c->current, &meta))
         fault = &UNASKED_SWITCH;
+    if (!fault && server && meta.upgrade)
+        cno__h2c_asked(c, &msg, &meta, &fault);
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
@@ -353,7 +366,7 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
 
 // What the engine adds to the caller's fields.
 struct framing_fields {
-    int has_length, chunked, close, keep_alive, upgrade, te;
+    int has_length, chunked, close, keep_alive, upgrade, te, h2c;
     int no_length, no_host;      // and takes out of them
     struct cno_buffer_t target;  // of a request
     struct cno_buffer_t host;    // of one that has none; data = NULL: it has
@@ -423,6 +436,12 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
                      (size || (n == 4 && !memcmp(m, "POST", 4)) ||
                       (n == 3 && !memcmp(m, "PUT", 3)) || (n == 5 && !memcmp(m, "PATCH", 5)));
     add.length = size;
+    // Stream 1 is the only one that a request before HTTP/2 can have.
+    if ((c->options & CNO_H2C_UPGRADE) && s->id == 1 && s->write_sized && !s->write_left &&
+        !meta->close) {
+        s->tunnel = CNO_TUNNEL_H2C;
+        add.h2c = 1;
+    }
     return add;
 }
 
@@ -465,7 +484,7 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
 
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
                         const uint8_t *ids, const struct framing_fields *add) {
-    size_t size = msg->method.size + add->target.size + add->host.size + 256;
+    size_t size = msg->method.size + add->target.size + add->host.size + 256 + CNO__H2C_FIELDS;
     for (size_t i = 0; i < msg->headers_len; i++)
         size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
     if (cno__bytes_reserve(&c->out, size))
@@ -489,6 +508,8 @@ static int write_fields(struct cno_connection_t *c, const struct cno_message_t *
         at = PUT_LITERAL(at, "connection: upgrade\r\n");
     if (add->te)
         at = PUT_LITERAL(at, "connection: te\r\n");
+    if (add->h2c)
+        at = cno__h2c_offer(c, at);
     at = PUT_LITERAL(at, "\r\n");
     c->out.size += (size_t)(at - start);
     return CNO_OK;

@@ -344,8 +344,7 @@ static int widen(struct cno_connection_t *c, struct cno_stream_t *s, void *delta
     return cno__window_open(&s->window_send, *(int64_t *)delta);
 }
 
-// One setting of the peer. Unknown ones are ignored (section 6.5.2).
-static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value) {
+int cno__h2_apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value) {
     struct cno_settings_t *remote = &c->settings[CNO_REMOTE];
     int64_t delta = (int64_t)value - remote->initial_window_size;
     switch (id) {
@@ -418,7 +417,7 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
     c->flags |= CNO_CONN_SETTINGS;
     for (uint32_t i = 0; i < frame->size && !r; i += 6) {
         const unsigned char *entry = frame->payload + i;
-        r = apply_setting(c, (uint32_t)entry[0] << 8 | entry[1], cno__read4(entry + 2));
+        r = cno__h2_apply_setting(c, (uint32_t)entry[0] << 8 | entry[1], cno__read4(entry + 2));
         if (!r && i >= 6 * 32)
             r = spend_overhead(c);
     }

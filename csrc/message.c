@@ -314,6 +314,8 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
         meta->keep_alive |= (uint8_t)cno__equals_icase(item, size, "keep-alive");
         if (cno__equals_icase(item, size, "upgrade"))
             meta->upgrade |= CNO__UPGRADE_OPTION;
+        if (cno__equals_icase(item, size, "http2-settings"))
+            meta->upgrade |= CNO__UPGRADE_SETTINGS_OPTION;
     }
 }
 
@@ -353,8 +355,13 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                 break;
             case CNO_NAME_UPGRADE:
                 meta->upgrade |= field->value.size ? CNO__UPGRADE_FIELD : 0;
+                if (cno__list_has(field->value.data, field->value.size, "h2c"))
+                    meta->upgrade |= CNO__UPGRADE_H2C;
                 break;
             case CNO_NAME_HTTP2_SETTINGS:
+                meta->upgrade |= meta->upgrade & CNO__UPGRADE_SETTINGS ? CNO__UPGRADE_SETTINGS_TWICE
+                                                                       : CNO__UPGRADE_SETTINGS;
+                meta->h2_settings = field->value;
                 keep = 0;
                 break;
             default:

@@ -16,8 +16,9 @@ struct cno__meta {
     uint8_t keep_alive;  // h1: asked for by name
     uint8_t expect;      // 100-continue
     uint8_t te_trailers;
-    uint8_t method;   // enum CNO__METHOD
-    uint8_t upgrade;  // h1: enum CNO__UPGRADE
+    uint8_t method;                   // enum CNO__METHOD
+    uint8_t upgrade;                  // h1: enum CNO__UPGRADE
+    struct cno_buffer_t h2_settings;  // h1: of the last HTTP2-Settings
 };
 
 // What an HTTP/1 head says of a change of protocol (RFC 9110 section 7.8).
@@ -25,6 +26,13 @@ enum CNO__UPGRADE {
     CNO__UPGRADE_FIELD = 1,   // Upgrade names a protocol
     CNO__UPGRADE_OPTION = 2,  // Connection says so
     CNO__UPGRADE_ASKED = 3,   // both: only this counts
+    // For HTTP/2 (RFC 7540 section 3.2): h2c is among the protocols, HTTP2-Settings is there, Connection
+    // says so. Only all of these count, and one more field of them is one too many.
+    CNO__UPGRADE_H2C = 4,
+    CNO__UPGRADE_SETTINGS = 8,
+    CNO__UPGRADE_SETTINGS_OPTION = 16,
+    CNO__UPGRADE_SETTINGS_TWICE = 32,
+    CNO__UPGRADE_H2C_ASKED = 31,
 };
 
 // Methods that change how messages are framed.

@@ -84,6 +84,7 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "h1.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_recv.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_send.c": LEAVES | {"core.h", "message.h", "conn.h"},
+    "h2c.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "core.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "batch.h": PUBLIC,
     "batch.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},

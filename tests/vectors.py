@@ -197,6 +197,9 @@ class FrameReader:
         return text + pairs(fields)
 
     def lines(self, octets: bytes) -> Iterator[str]:
+        if octets.startswith(b"HTTP/1.1 101 "):
+            head, blank, octets = octets.partition(b"\r\n\r\n")
+            yield "RAW " + escape(head + blank)
         if octets.startswith(PREFACE):
             yield "PREFACE"
             octets = octets[len(PREFACE) :]
@@ -597,6 +600,7 @@ class Run:
         options = {
             "prior_knowledge": not self.case.has("@ no-prior-knowledge"),
             "offer_upgrade": bool(self.case.has("@ offer-upgrade")),
+            "h2c": bool(self.case.has("@ h2c")),
         }
         http2 = bool(self.case.has("@ http2")) or (self.case.http2 and not self.case.has("@ http1"))
         if self.case.has("@ manual-flow"):

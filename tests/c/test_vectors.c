@@ -258,6 +258,14 @@ static void show_payload(struct run *r, struct wire *text, struct wire *block, i
 static struct wire show_frames(struct run *r) {
     struct wire text = {0}, block = {0};
     const unsigned char *at = (const unsigned char *)r->out.data, *end = at + r->out.size;
+    const char *blank = r->out.size >= 13 && !memcmp(at, "HTTP/1.1 101 ", 13)
+                            ? strstr(r->out.data, "\r\n\r\n")
+                            : NULL;
+    if (blank) {
+        wire_put(&text, "RAW ", 4);
+        wire_escape(&text, r->out.data, (size_t)(blank + 4 - r->out.data));
+        at = (const unsigned char *)blank + 4;
+    }
     if (r->out.size >= 24 && !memcmp(at, WIRE_PREFACE, 24)) {
         wire_put(&text, "PREFACE", 7);
         at += 24;
@@ -668,6 +676,8 @@ static void set_up(struct run *r, const char *line, int *http2) {
         r->c.options |= CNO_NO_PRIOR_KNOWLEDGE;
     else if (!strcmp(line, "offer-upgrade"))
         r->c.options |= CNO_OFFER_UPGRADE;
+    else if (!strcmp(line, "h2c"))
+        r->c.options |= CNO_H2C_UPGRADE;
     else if (!strcmp(line, "manual-flow"))
         r->c.options |= CNO_MANUAL_FLOW;
     else if (!strcmp(line, "bare"))
