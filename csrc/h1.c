@@ -366,19 +366,24 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
 
 // What the engine adds to the caller's fields.
 struct framing_fields {
-    int has_length, chunked, close, keep_alive, upgrade, te, h2c;
-    int no_length, no_host;      // and takes out of them
-    struct cno_buffer_t target;  // of a request
-    struct cno_buffer_t host;    // of one that has none; data = NULL: it has
+    uint8_t has_length, chunked, close, keep_alive, upgrade, te, h2c;
+    uint32_t skipped;  // and which of them are not sent: a set of enum CNO_NAME
     size_t length;
+};
+
+// What only a request has.
+struct request_line {
+    struct cno_buffer_t target;
+    struct cno_buffer_t host;  // where the caller's fields name none; data = NULL: they do
 };
 
 static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s,
                                             int code, size_t size, int final,
                                             const struct cno__out_meta *meta) {
     int granted = cno__grants_tunnel(s, code);
-    struct framing_fields add = {.upgrade = meta->upgrade,
-                                 .no_length = granted || code < 200 || code == 204};
+    struct framing_fields add = {.upgrade = meta->upgrade, .skipped = CNO__DROPPED_H1};
+    if (granted || code < 200 || code == 204)
+        add.skipped |= CNO__NAMED(CNO_NAME_CONTENT_LENGTH);
     if (granted || code < 200)
         return add;
     s->write_sized = 0;
@@ -409,21 +414,24 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
 // section 8.6).
 static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
                                            const struct cno_message_t *msg, size_t size, int final,
-                                           const struct cno__out_meta *meta) {
-    struct framing_fields add = {.close = meta->close, .upgrade = meta->upgrade, .te = meta->te};
+                                           const struct cno__out_meta *meta,
+                                           struct request_line *line) {
+    struct framing_fields add = {
+        .close = meta->close, .upgrade = meta->upgrade, .te = meta->te, .skipped = CNO__DROPPED_H1};
     if (meta->close)
         c->flags |= CNO_CONN_CLOSING;
     // A request names its host, if only to say that there is none (RFC 9112 section 3.2).
     int connect = s->method == CNO__METHOD_CONNECT;
-    add.target = connect ? cno__connect_target(msg, meta) : msg->path;
-    add.no_host = meta->authority.data != NULL;
-    if (!add.no_host && !meta->host) {
-        add.host = connect ? add.target : cno__authority_of(msg->path);
-        add.host.data = add.host.data ? add.host.data : "";
+    line->target = connect ? cno__connect_target(msg, meta) : msg->path;
+    if (meta->authority.data) {
+        add.skipped |= CNO__NAMED(CNO_NAME_HOST);
+    } else if (!meta->host) {
+        line->host = connect ? line->target : cno__authority_of(msg->path);
+        line->host.data = line->host.data ? line->host.data : "";
     }
     if (connect || meta->upgrade) {
         s->tunnel = CNO_TUNNEL_ASKED;
-        add.no_length = connect;
+        add.skipped |= connect ? CNO__NAMED(CNO_NAME_CONTENT_LENGTH) : 0;
         return add;
     }
     const char *m = msg->method.data;
@@ -463,11 +471,9 @@ static char *put_start_line(char *at, const struct cno_message_t *msg, struct cn
 }
 
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
-                        int no_length, int no_host) {
+                        uint32_t skipped) {
     for (size_t i = 0; i < count; i++) {
-        if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) ||
-            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH) ||
-            (no_host && ids[i] == CNO_NAME_HOST))
+        if (skipped >> ids[i] & 1)
             continue;
         if (ids[i] == CNO_NAME_P_AUTHORITY)
             at = PUT_LITERAL(at, "host");
@@ -483,18 +489,20 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
 }
 
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
-                        const uint8_t *ids, const struct framing_fields *add) {
-    size_t size = msg->method.size + add->target.size + add->host.size + 256 + CNO__H2C_FIELDS;
+                        const uint8_t *ids, const struct framing_fields *add,
+                        const struct request_line *line) {
+    size_t size = msg->method.size + line->target.size + line->host.size + 192 +
+                  (add->h2c ? CNO__H2C_FIELDS : 0);
     for (size_t i = 0; i < msg->headers_len; i++)
         size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
-    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg, add->target);
-    if (add->host.data) {
-        at = put(PUT_LITERAL(at, "host: "), add->host.data, add->host.size);
+    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg, line->target);
+    if (line->host.data) {
+        at = put(PUT_LITERAL(at, "host: "), line->host.data, line->host.size);
         at = PUT_LITERAL(at, "\r\n");
     }
-    at = put_fields(at, msg->headers, msg->headers_len, ids, add->no_length, add->no_host);
+    at = put_fields(at, msg->headers, msg->headers_len, ids, add->skipped);
     if (add->has_length)
         at += sprintf(at, "content-length: %zu\r\n", add->length);
     if (add->chunked)
@@ -547,9 +555,10 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
         return CNO_ERROR;
     if (msg->code == 101 && !meta.upgrade)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "101 needs an upgrade field");
+    struct request_line line = {0};
     struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)
-                                          : frame_request(c, s, msg, size, final, &meta);
-    if (write_fields(c, msg, ids, &add))
+                                          : frame_request(c, s, msg, size, final, &meta, &line);
+    if (write_fields(c, msg, ids, &add, &line))
         return CNO_ERROR;
     if (msg->code && msg->code < 200 && msg->code != 101) {
         if (msg->code == 100)
@@ -605,7 +614,9 @@ int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
     char *start = c->out.data + c->out.size, *end = PUT_LITERAL(start, "0\r\n");
-    end = put_fields(end, tail->headers, tail->headers_len, ids, 1, 1);
+    end = put_fields(end, tail->headers, tail->headers_len, ids,
+                     CNO__DROPPED_H1 | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) |
+                         CNO__NAMED(CNO_NAME_HOST));
     end = PUT_LITERAL(end, "\r\n");
     c->out.size += (size_t)(end - start);
     return finish_writing(c, s);

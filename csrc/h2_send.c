@@ -138,9 +138,6 @@ static void block_add(struct block *block, const char *name, size_t size,
     block->list[block->count++] = (struct cno_header_t){{name, size}, value, 0, 0};
 }
 
-// A set of enum CNO_NAME.
-#define NAMES(a, b, c) (1u << (a) | 1u << (b) | 1u << (c))
-
 // Checks the caller's fields and puts them into the block, pseudo-fields first: of these only the
 // `allowed` ones may be there.
 static int block_fields(struct block *block, const struct cno_header_t *list, size_t count,
@@ -151,7 +148,7 @@ static int block_fields(struct block *block, const struct cno_header_t *list, si
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
     for (size_t i = 0; i < count; i++) {
-        if (ids[i] < CNO_NAME_P_AUTHORITY || ids[i] > CNO_NAME_P_UNKNOWN)
+        if (!(CNO__PSEUDO >> ids[i] & 1))
             continue;
         if (!(allowed >> ids[i] & 1))
             return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
@@ -159,10 +156,13 @@ static int block_fields(struct block *block, const struct cno_header_t *list, si
         if (ids[i] != CNO_NAME_P_SCHEME || !block->is_connect)
             block->list[block->count++] = list[i];
     }
+    unsigned skipped =
+        CNO__PSEUDO | CNO__DROPPED_H2 | (no_length ? CNO__NAMED(CNO_NAME_CONTENT_LENGTH) : 0);
     for (size_t i = 0; i < count; i++) {
-        if ((ids[i] >= CNO_NAME_P_AUTHORITY && ids[i] <= CNO_NAME_P_UNKNOWN) ||
-            cno__is_dropped(ids[i], CNO_HTTP2, &list[i]) ||
-            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+        if (skipped >> ids[i] & 1)
+            continue;
+        if (ids[i] == CNO_NAME_TE &&
+            !cno__equals_icase(list[i].value.data, list[i].value.size, "trailers"))
             continue;
         block->list[block->count++] = list[i];
     }
@@ -185,8 +185,8 @@ static int block_request(struct block *block, const struct cno_message_t *msg) {
     else if (!has_authority)
         block_add(block, ":authority", 10, msg->path);
     return block_fields(block, msg->headers, msg->headers_len,
-                        NAMES(CNO_NAME_P_AUTHORITY, CNO_NAME_P_SCHEME,
-                              has_protocol ? CNO_NAME_P_PROTOCOL : CNO_NAME_P_SCHEME),
+                        CNO__NAMED(CNO_NAME_P_AUTHORITY) | CNO__NAMED(CNO_NAME_P_SCHEME) |
+                            CNO__NAMED(CNO_NAME_P_PROTOCOL),
                         block->is_connect || has_protocol);
 }
 

@@ -97,8 +97,16 @@ const char *cno__check_tunnel(const struct cno_message_t *, const struct cno__ou
 // Where CONNECT goes: the path, or else the :authority.
 struct cno_buffer_t cno__connect_target(const struct cno_message_t *, const struct cno__out_meta *);
 
-// Whether a caller's field is the engine's business on this version and therefore not sent.
-int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION, const struct cno_header_t *);
+// Sets of enum CNO_NAME: the pseudo-fields, and what of a caller's fields is the engine's business and
+// therefore not sent.
+#define CNO__NAMED(name) (1u << (name))
+#define CNO__PSEUDO (CNO__NAMED(CNO_NAME_P_UNKNOWN + 1) - CNO__NAMED(CNO_NAME_P_AUTHORITY))
+#define CNO__DROPPED_H1 \
+    (CNO__NAMED(CNO_NAME_TRANSFER_ENCODING) | CNO__NAMED(CNO_NAME_KEEP_ALIVE) | \
+     CNO__NAMED(CNO_NAME_PROXY_CONNECTION) | CNO__NAMED(CNO_NAME_CONNECTION) | \
+     CNO__NAMED(CNO_NAME_REPEATED))
+#define CNO__DROPPED_H2 \
+    (CNO__DROPPED_H1 | CNO__NAMED(CNO_NAME_UPGRADE) | CNO__NAMED(CNO_NAME_HTTP2_SETTINGS))
 
 // The usual reason phrase of a status (RFC 9110 section 15), or "".
 struct cno_buffer_t cno__reason_phrase(int status);

@@ -8,7 +8,12 @@
 // The longest name that has an id, and some.
 #define NAMED 24
 
-// What a field with an id says about the message. Returns what is wrong with it, or NULL.
+// The fields that say something about their message.
+#define NOTED \
+    (CNO__PSEUDO | CNO__NAMED(CNO_NAME_CONNECTION) | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) | \
+     CNO__NAMED(CNO_NAME_HOST) | CNO__NAMED(CNO_NAME_TE) | CNO__NAMED(CNO_NAME_UPGRADE))
+
+// What one of these says about the message. Returns what is wrong with it, or NULL.
 static const char *note_out(uint8_t *id, struct cno_buffer_t v, struct cno__out_meta *meta) {
     uint64_t length;
     switch ((enum CNO_NAME) * id) {
@@ -78,7 +83,7 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
             return lower ? "the name is not a lower-case token" : "the name is not a token";
         if (!cno__value_is_valid(v.data, v.size))
             return "the value has control octets or white space at its ends";
-        const char *wrong = ids[i] ? note_out(ids + i, v, meta) : NULL;
+        const char *wrong = NOTED >> ids[i] & 1 ? note_out(ids + i, v, meta) : NULL;
         if (wrong)
             return wrong;
     }
@@ -103,26 +108,6 @@ const char *cno__check_tunnel(const struct cno_message_t *msg, const struct cno_
     if (other.data && (other.size != target.size || memcmp(other.data, target.data, other.size)))
         return "the path and :authority differ";
     return cno__host_is_valid(target.data, target.size, 1) ? NULL : "it needs a host and a port";
-}
-
-int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
-                    const struct cno_header_t *field) {
-    switch (id) {
-        case CNO_NAME_TRANSFER_ENCODING:
-        case CNO_NAME_KEEP_ALIVE:
-        case CNO_NAME_PROXY_CONNECTION:
-        case CNO_NAME_CONNECTION:
-        case CNO_NAME_REPEATED:
-            return 1;
-        case CNO_NAME_UPGRADE:
-        case CNO_NAME_HTTP2_SETTINGS:
-            return version == CNO_HTTP2;
-        case CNO_NAME_TE:
-            return version == CNO_HTTP2 &&
-                   !cno__equals_icase(field->value.data, field->value.size, "trailers");
-        default:
-            return 0;
-    }
 }
 
 struct cno_buffer_t cno__reason_phrase(int status) {
