@@ -152,9 +152,10 @@ class Engine:
         offer_upgrade: bool = False,
         h2c: bool = False,
     ) -> None:
-        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at its
-        preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end comes
-        when they are answered. `h2c` lets HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540 section 3.2)."""
+        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at
+        its preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end
+        comes when they are answered. `h2c` lets HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540
+        section 3.2)."""
         if not prior_knowledge:
             self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
         if offer_upgrade:

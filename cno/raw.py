@@ -100,9 +100,9 @@ class Connection:
     # ---- life ---------------------------------------------------------------------------------
 
     def configure(self, **settings: int) -> None:
-        """Changes our settings by the names of `struct cno_settings_t`; on a running HTTP/2 connection
-        they bind the peer when it acknowledges them. Raises UsageError when one is out of its range,
-        WouldBlock until those before are acknowledged."""
+        """Changes our settings by the names of `struct cno_settings_t`; on a running HTTP/2
+        connection they bind the peer when it acknowledges them. Raises UsageError when one is out
+        of its range, WouldBlock until those before are acknowledged."""
         self._engine.configure(**settings)
         self._tell()
 
@@ -115,10 +115,10 @@ class Connection:
         h2c: bool = False,
     ) -> None:
         """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface, unless
-        `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by on_upgrade,
-        and of its end (on_message_tail) only when the answer is not 101. `h2c` lets HTTP/1 turn to
-        HTTP/2 by Upgrade (RFC 7540 section 3.2): a server when it is asked, a client asks with its
-        first request if that has no body."""
+        `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by
+        on_upgrade, and of its end (on_message_tail) only when the answer is not 101. `h2c` lets
+        HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server when it is asked, a client
+        asks with its first request if that has no body."""
         self._engine.begin(
             http2=is_http2,
             prior_knowledge=prior_knowledge,
@@ -193,7 +193,7 @@ class Connection:
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Ends a stream; stream 0 is all of them and the connection, or with NO_ERROR a shutdown."""
+        """Ends a stream; stream 0 is all and the connection, or with NO_ERROR a shutdown."""
         self._engine.reset(stream, code)
         self._tell()
 
@@ -225,8 +225,8 @@ class Connection:
         """A request (code 0) or response; a response's method is its HTTP/1 reason phrase."""
 
     def on_upgrade(self, stream: int) -> None:
-        """Behind the head of a request for a tunnel (CONNECT, or Upgrade where that is offered), and of
-        the response that grants one: from there on the data of the stream has no framing."""
+        """Behind the head of a request for a tunnel (CONNECT, or Upgrade where that is offered),
+        and of the response that grants one: from there on the data of the stream has no framing."""
 
     def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
         """The message is complete."""
