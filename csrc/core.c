@@ -284,6 +284,9 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
     int h2 = c->mode == CNO_MODE_H2;
+    if (h2 && !meta.scheme &&
+        (cno__method(msg->method) != CNO__METHOD_CONNECT || meta.protocol.data))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
     if (cno__method(msg->method) != CNO__METHOD_CONNECT && !meta.protocol.data &&
         (h2 || !meta.upgrade))
         return cno__check_length(&meta, size, final);

@@ -74,7 +74,7 @@ struct cno_message_t {
 // granted, on_message_data and cno_write_data carry octets that have no framing (on HTTP/2: DATA
 // frames). On HTTP/1 the first side to end, by cno_write_data or cno_eof, ends the connection; on HTTP/2
 // each direction ends by itself. Any other answer leaves an HTTP exchange: on HTTP/1 the tail of the
-// request is told when that answer is written.
+// request is told when that answer is written, and the connection ends with one to CONNECT.
 
 struct cno_tail_t {
     struct cno_header_t *headers;

@@ -402,8 +402,10 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
         s->framing = CNO_FRAMING_CHUNKED;
         add.chunked = 1;
     }
-    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1).
-    if (meta->close || (c->flags & CNO_CONN_EXPECT))
+    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1), and
+    // behind a CONNECT that is refused may come what was meant for its tunnel: that is no request.
+    if (meta->close || (c->flags & CNO_CONN_EXPECT) ||
+        (s->tunnel && s->method == CNO__METHOD_CONNECT))
         c->flags |= CNO_CONN_CLOSING;
     add.close = (c->flags & CNO_CONN_CLOSING) != 0;
     add.keep_alive = !add.close && (c->flags & CNO_CONN_KEEP_ALIVE);

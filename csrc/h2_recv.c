@@ -9,6 +9,7 @@
 
 FAULT(BAD_PREFACE, PROTOCOL_ERROR, "bad-preface", "not the client preface (RFC 9113 3.4)");
 FAULT(NO_SETTINGS, PROTOCOL_ERROR, "no-settings", "the first frame is not SETTINGS (RFC 9113 3.4)");
+FAULT(HTTP1_PEER, PROTOCOL_ERROR, "http1-peer", "the server answers in HTTP/1 (RFC 9113 3.4)");
 FAULT(NO_CONTINUATION, PROTOCOL_ERROR, "interrupted-block",
       "header block interrupted (RFC 9113 6.10)");
 FAULT(LONE_CONTINUATION, PROTOCOL_ERROR, "lone-continuation",
@@ -592,6 +593,8 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return read_preface(c, in);
     if (in->size < CNO_FRAME_HEADER_SIZE)
         return CNO__MORE;
+    if (!(c->flags & CNO_CONN_SETTINGS) && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
+        return cno__refuse(c, &HTTP1_PEER, 0);
     struct cno__frame frame = cno__frame_decode(in->data);
     const struct cno__fault *fault =
         cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);

@@ -315,6 +315,8 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     struct block block;
     if (block_message(&block, msg, 0))
         return CNO_ERROR;
+    if (!block.meta.scheme)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
     if (!s || write_block(c, 0, parent->id, id, block.list, block.count) || cno__flush(c))
         return CNO_ERROR;
