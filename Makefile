@@ -14,7 +14,9 @@ SOURCES := $(sort $(wildcard csrc/*.c))
 HEADERS := $(sort $(wildcard csrc/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
 GENERATED := csrc/hpack_tables.h
-FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(wildcard tests/c/*.c tests/c/*.h)
+ACCEL := cno/_accel.c
+FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) \
+	$(wildcard tests/c/*.c tests/c/*.h)
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
 OBJECTS_SAN := $(SOURCES:csrc/%.c=obj/san/%.o)
@@ -60,7 +62,7 @@ $(BASE): pyproject.toml
 	$(BIN)/python -m pip install -q "setuptools>=77" "cffi>=1.17"
 	@touch $@
 
-$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) tools/ffi_build.py setup.py
+$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) $(ACCEL) tools/ffi_build.py setup.py
 	$(BIN)/python -m pip install -q --no-build-isolation -e .
 	@touch $@
 
@@ -92,17 +94,22 @@ lint-py: $(TESTENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+ACCEL_FLAGS = -DPy_LIMITED_API=0x030A0000 -Icsrc -isystem \
+	$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+
 # With the package and what it imports installed, or mypy sees less.
 lint-types: $(TESTENV) $(ENGINE)
 	$(BIN)/mypy --strict cno
 
-lint-c:
+lint-c: $(BASE)
 	@tools/need.sh gcc=gcc clang=clang
 	@set -e; for source in $(SOURCES); do \
 		echo "gcc, clang: $$source"; \
 		gcc $(WARNINGS) -O2 -c $$source -o /dev/null; \
 		clang $(WARNINGS) -fsyntax-only $$source; \
 	done
+	gcc $(WARNINGS) $(ACCEL_FLAGS) -O2 -c $(ACCEL) -o /dev/null
+	clang $(WARNINGS) $(ACCEL_FLAGS) -fsyntax-only $(ACCEL)
 
 lint-c-style:
 	@tools/need.sh clang-format=clang-format

@@ -20,6 +20,15 @@ CONSTANTS: dict[str, int] = {
     if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
 }
 
+# Where the functions are that cno._accel calls past cffi, and the size of what they take.
+ADDRESSES: tuple[int, ...] = (
+    ffi.sizeof("struct cno_batch_t"),
+    *(
+        int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+        for name in ("cno_batch_consume", "cno_batch_respond")
+    ),
+)
+
 # What every request calls.
 _consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
 
@@ -159,14 +168,18 @@ class Engine:
         if size <= 0:
             if not size:
                 return ()
-            error = _error()
-            if not isinstance(error, ProtocolError):
-                raise error
+            self.raise_unless_told()
             size = batch.events_size
         batch.events_size = 0
         # The octets are the engine's own, whatever the peer sent.
         events: list[Event] = loads(_buffer(batch.events, size))  # noqa: S302
         return events
+
+    def raise_unless_told(self) -> None:
+        """Raises the last error unless it is the peer's, of which a FAULT event tells."""
+        error = _error()
+        if not isinstance(error, ProtocolError):
+            raise error
 
     def events(self) -> Sequence[Event]:
         """What calls other than `feed` have made happen."""
@@ -186,6 +199,11 @@ class Engine:
         batch.out_size = 0
         octets: bytes = _buffer(batch.out, size)[:]
         return octets
+
+    @property
+    def address(self) -> int:
+        """Of the batch, which lives as long as this object."""
+        return int(ffi.cast("uintptr_t", self.batch))
 
     @property
     def http2(self) -> bool:

@@ -450,20 +450,20 @@ static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     return copy;
 }
 
-int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
-                     size_t fields_size, const char *body, size_t body_size, long long total) {
+int cno_batch_respond(struct cno_batch_t *b, uint32_t stream, int code,
+                      const struct cno_header_t *list, size_t count, const char *body,
+                      size_t body_size, long long total) {
     struct answer answer;
     answer.count = 0;
-    struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
-    long count = cno__read_fields(fields, fields_size, list, sizeof(list) / sizeof(*list));
-    if (count < 0)
-        return CNO_ERROR;
+    if (count > CNO_MAX_ANSWER_FIELDS)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%zu fields, at most %d",
+                             count, CNO_MAX_ANSWER_FIELDS);
     int has_length = 0, failed = 0;
-    add_defaults(&answer, b->defaults, list, (size_t)count);
-    for (long i = 0; i < count; i++)
+    add_defaults(&answer, b->defaults, list, count);
+    for (size_t i = 0; i < count; i++)
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
-    memcpy(answer.list + answer.count, list, (size_t)count * sizeof(*list));
-    answer.count += (size_t)count;
+    memcpy(answer.list + answer.count, list, count * sizeof(*list));
+    answer.count += count;
     if (total >= 0 && !has_length && code >= 200 && code != 204 && code != 304)
         add_length(&answer, (size_t)total);
     char *copy =
@@ -475,6 +475,15 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
     int r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     cno__release(copy);
     return r;
+}
+
+int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
+                     size_t fields_size, const char *body, size_t body_size, long long total) {
+    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_ANSWER_FIELDS);
+    if (count < 0)
+        return CNO_ERROR;
+    return cno_batch_respond(b, stream, code, list, (size_t)count, body, body_size, total);
 }
 
 int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method,

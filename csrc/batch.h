@@ -90,10 +90,16 @@ int cno_batch_head(struct cno_batch_t *, uint32_t stream, int code, const char *
                    size_t method_size, const char *path, size_t path_size, const char *fields,
                    size_t fields_size, int final);
 
-// cno_write_message for what an application answers: names are lowered where HTTP/2 is spoken and
-// the default fields that it did not set are added. `total` is the size of the whole body, of which
-// `body` may be only the first part, or -1 while it is not known; it becomes Content-Length if the
-// application gave none. Returns how many octets of `body` were taken.
+// cno_write_message for what an application answers, with at most CNO_MAX_ANSWER_FIELDS: names are
+// lowered where HTTP/2 is spoken and the default fields that it did not set are added. `total` is
+// the size of the whole body, of which `body` may be only the first part, or -1 while it is not
+// known; it becomes Content-Length if the application gave none. Returns how many octets of `body`
+// were taken.
+int cno_batch_respond(struct cno_batch_t *, uint32_t stream, int code,
+                      const struct cno_header_t *list, size_t count, const char *body,
+                      size_t body_size, long long total);
+
+// The same with marshalled fields.
 int cno_batch_answer(struct cno_batch_t *, uint32_t stream, int code, const char *fields,
                      size_t fields_size, const char *body, size_t body_size, long long total);
 

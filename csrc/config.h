@@ -60,8 +60,9 @@
 // Fields per message that a caller may send.
 #define CNO_MAX_HEADERS_OUT 256
 
-// Fields that a batch adds to every answer.
+// Fields that a batch adds to every answer, and what that and a Content-Length leave for others.
 #define CNO_MAX_DEFAULTS 16
+#define CNO_MAX_ANSWER_FIELDS (CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1)
 
 // Octets kept while an HTTP/1 exchange is unfinished (pipelined requests) before cno_consume says
 // WOULD_BLOCK. One read is always taken.

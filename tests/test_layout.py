@@ -11,11 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # ---- Python: a module imports only from the layers above its own line ---------------------------
 
 LAYERS = [
-    {"_engine"},
+    {"_engine", "_accel"},
     {"__init__", "interface", "config", "logs", "engine"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
     {"scope"},
     {"asgi"},
+    {"accel"},
+    {"gateway"},
     {"service"},
     {"supervisor"},
     {"cli"},
@@ -55,9 +57,10 @@ def test_imports_go_one_way(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_binding_sees_the_engine(module: str) -> None:
     assert module == "engine" or "_engine" not in imports(module)
+    assert module == "accel" or "_accel" not in imports(module)
 
 
-@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi"])
+@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi", "accel"])
 def test_protocol_layers_own_no_sockets(module: str) -> None:
     source = (ROOT / "cno" / f"{module}.py").read_text()
     assert not re.search(r"^\s*(import|from) (socket|ssl|click|signal)\b", source, re.MULTILINE)
