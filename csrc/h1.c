@@ -90,28 +90,43 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
 }
 
-static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+// Most heads come whole. Those that do not, or are not as they should be, are searched for their end
+// first, so that what a fault says does not depend on how the input was cut.
+static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
+                      struct cno_header_t *list, size_t *size) {
     const struct cno__fault *fault = NULL;
-    int server = cno__is_server(c);
-    size_t size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
+    int server = cno__is_server(c), whole = cno__h1_ends_head(in->data, in->size);
+    *size = in->size;
+    cno__bytes_clear(&c->block);
+    if (whole && cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, CNO_MAX_HEADERS,
+                                     c->block.data, size))
+        return CNO_OK;
+    *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
     if (fault)
         return cno__refuse(c, fault, c->head_scanned);
-    if (!size)
+    if (!*size)
         return CNO__MORE;
+    if (cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    fault = cno__h1_parse_head(in->data, *size, server, head, list, CNO_MAX_HEADERS, c->block.data,
+                               size);
+    return fault ? cno__refuse(c, fault, *size) : CNO_OK;
+}
+
+static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     struct cno_header_t list[CNO_MAX_HEADERS + 2];
     struct cno__h1_head head = {0};
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
-    size_t at = 0;
-    cno__bytes_clear(&c->block);
-    if (cno__bytes_reserve(&c->block, size))
-        return CNO_ERROR;
-    fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
-                               c->block.data, &at);
-    if (fault)
-        return cno__refuse(c, fault, at);
-    fault = server ? cno__request_h1(&head, list, &msg, &meta)
-                   : cno__response_h1(&head, list, &msg, &meta);
+    int server = cno__is_server(c);
+    size_t size;
+    int r = parse_head(c, in, &head, list + 2 * server, &size);
+    if (r)
+        return r;
+    const struct cno__fault *fault = server ? cno__request_h1(&head, list, &msg, &meta)
+                                            : cno__response_h1(&head, list, &msg, &meta);
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);

@@ -17,6 +17,10 @@ static inline uint32_t cno__load4(const char *data) {
     return word;
 }
 
+static inline void cno__store8(char *data, uint64_t word) {
+    memcpy(data, &word, sizeof(word));
+}
+
 // The 1 to 8 octets of [data, data + size) in some arrangement, perhaps more than once, perhaps
 // with spaces: enough to compare or to judge all of them at once, given that the size is known.
 static inline uint64_t cno__load_upto8(const char *data, size_t size) {
