@@ -101,6 +101,14 @@ int cno__value_is_valid(const char *value, size_t size) {
         return 0;
     if (size <= 8)
         return !not_in_value(cno__load_upto8(value, size));
+#ifdef __SSE2__
+    if (size >= 16) {
+        unsigned any = not_in_value16(value + size - 16);
+        for (size_t i = 0; i < size - 16; i += 16)
+            any |= not_in_value16(value + i);
+        return !any;
+    }
+#endif
     uint64_t bad = not_in_value(cno__load8(value + size - 8));
     for (size_t i = 0; i < size - 8; i += 8)
         bad |= not_in_value(cno__load8(value + i));
@@ -258,6 +266,24 @@ size_t cno__token_lower(const char *data, size_t size, char *lower) {
 }
 
 int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
+    if (size >= 8 && size <= 16) {
+        uint64_t first = cno__load8(name), last = cno__load8(name + size - 8), f, l;
+        if (!(lower_name(first, &f) | lower_name(last, &l))) {
+            cno__store8(lower, f);
+            cno__store8(lower + size - 8, l);
+            *changed = f != first || l != last;
+            return 1;
+        }
+    } else if (size >= 4 && size < 8) {
+        uint64_t both = cno__load_upto8(name, size), b;
+        if (!lower_name(both, &b)) {
+            uint32_t first = (uint32_t)b, last = (uint32_t)(b >> 32);
+            memcpy(lower, &first, sizeof(first));
+            memcpy(lower + size - 4, &last, sizeof(last));
+            *changed = b != both;
+            return 1;
+        }
+    }
     size_t i = size && name[0] == ':';
     if (i == size)
         return 0;

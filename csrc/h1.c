@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "words.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -296,8 +297,8 @@ int cno__h1_eof(struct cno_connection_t *c) {
 
 // ---- writing -----------------------------------------------------------------------------------
 
-static char *put(char *at, const char *data, size_t size) {
-    memcpy(at, data, size);
+static inline char *put(char *at, const char *data, size_t size) {
+    cno__copy(at, data, size);
     return at + size;
 }
 

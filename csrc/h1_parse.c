@@ -138,7 +138,8 @@ static size_t parse_field(const char *line, size_t size, struct cno_header_t *fi
     field->name = (struct cno_buffer_t){name, i};
     field->id = (uint8_t)cno__name_id(name, i);
     field->flags = 0;
-    for (i++; line[i] == ' ' || line[i] == '\t';)
+    i += line[i + 1] == ' ' ? 2 : 1;
+    while (line[i] == ' ' || line[i] == '\t')
         i++;
     size_t end = i + cno__value_span(line + i, size - i);
     if (end + 1 >= size || line[end] != '\r' || line[end + 1] != '\n') {
@@ -157,21 +158,21 @@ const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
                                               struct cno_header_t *list, size_t capacity,
                                               size_t *count, char *names, size_t *at) {
     const struct cno__fault *fault = NULL;
-    size_t i = 0;
-    *count = 0;
-    while (data[i] != '\r' || data[i + 1] != '\n') {
-        if (*count == capacity) {
+    size_t i = 0, n = 0;
+    for (; data[i] != '\r' || data[i + 1] != '\n'; n++) {
+        if (n == capacity) {
             *at = i;
             return &cno__h1_too_many_fields;
         }
-        size_t length = parse_field(data + i, size - i, &list[*count], names, &fault, at);
-        if (fault) {
+        size_t length = parse_field(data + i, size - i, &list[n], names, &fault, at);
+        if (!length) {
             *at += i;
             return fault;
         }
-        names += list[(*count)++].name.size;
+        names += list[n].name.size;
         i += length;
     }
+    *count = n;
     *at = i + 2;
     return NULL;
 }
