@@ -53,9 +53,15 @@ static const char handshake[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 // GET or POST / of example.com by indices of the static table, and one literal.
 static size_t put_request(char *to, uint32_t stream, int post, int final) {
     const char block[] = {(char)(post ? 0x83 : 0x82), (char)0x84, (char)0x86, 0x01, 0x01, 'x'};
-    const char header[FRAME_HEADER] = {
-        0, 0, sizeof(block), 1, (char)(final ? 5 : 4), (char)(stream >> 24), (char)(stream >> 16),
-        (char)(stream >> 8), (char)stream};
+    const char header[FRAME_HEADER] = {0,
+                                       0,
+                                       sizeof(block),
+                                       1,
+                                       (char)(final ? 5 : 4),
+                                       (char)(stream >> 24),
+                                       (char)(stream >> 16),
+                                       (char)(stream >> 8),
+                                       (char)stream};
     memcpy(to, header, FRAME_HEADER);
     memcpy(to + FRAME_HEADER, block, sizeof(block));
     return FRAME_HEADER + sizeof(block);
@@ -95,8 +101,9 @@ static void upload(struct cno_connection_t *c, int h2, size_t size) {
     if (h2)
         feed(c, head, put_request(head, 1, 1, 0));
     else
-        feed(c, head, (size_t)sprintf(head, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
-                                      size + 1));
+        feed(c, head,
+             (size_t)sprintf(head, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+                             size + 1));
     hot_loop(c, data, h2 ? at : size, 1);
     if (received != size)
         die("not every octet has come");

@@ -62,7 +62,7 @@ IDLE = {
 }
 IDLE_WANTED = {("h2", "handshake"): 1536, ("h2", "one_request"): 4096}  # octets
 
-# What bulk.c is asked, two sizes in MiB (or streams), and what the project wants (per octet, octets).
+# What bulk.c is asked, two sizes in MiB, and what the project wants (instructions per octet).
 BULK = {
     ("upload", "h1"): ("upload in reads of 64 KiB", 16, 64, 0.06),
     ("upload", "h2"): ("upload in reads of 64 KiB", 16, 64, 0.06),
