@@ -19,12 +19,26 @@ FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) \
 	$(wildcard tests/c/*.c tests/c/*.h)
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
+OBJECTS_SHARED := $(SOURCES:csrc/%.c=obj/shared/%.o)
 OBJECTS_SAN := $(SOURCES:csrc/%.c=obj/san/%.o)
 PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
 
-.PHONY: all run test test-c test-py lint lint-py lint-types lint-c lint-c-style format bench \
-	bench-engine tools clean
-.SECONDARY: $(OBJECTS_SAN)
+# What `make install` puts where; DESTDIR stands before all of it and is written nowhere.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+HEADERS_PUBLIC := version.h common.h hpack.h core.h batch.h
+version_part = $(shell sed -n 's/^.define CNO_VERSION_$(1) //p' csrc/version.h)
+MAJOR := $(call version_part,MAJOR)
+MINOR := $(call version_part,MINOR)
+VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
+# Before 1.0 every minor version may change what programs were compiled against.
+SONAME := libcno.so.$(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
+SHARED := obj/libcno.so.$(VERSION)
+
+.PHONY: all install uninstall run test test-c test-py lint lint-py lint-types lint-c lint-c-style \
+	format bench bench-engine tools clean
+.SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED)
 .DELETE_ON_ERROR:
 
 all: obj/libcno.a
@@ -44,10 +58,40 @@ obj/san/%.o: csrc/%.c | obj/san
 obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
 	$(CC) $(SANITIZE) -Icsrc -MMD -MP $< $(OBJECTS_SAN) -o $@
 
-obj/san:
+# Not hidden, as those of the archive are: csrc/libcno.map says what is exported.
+obj/shared/%.o: csrc/%.c | obj/shared
+	$(CC) $(CFLAGS) -std=c11 -fPIC -fno-semantic-interposition -MMD -MP -c $< -o $@
+
+$(SHARED): $(OBJECTS_SHARED) csrc/libcno.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
+		-Wl,--version-script=csrc/libcno.map $(OBJECTS_SHARED) -o $@
+
+obj/san obj/shared:
 	@mkdir -p $@
 
--include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
+-include $(OBJECTS:.o=.d) $(OBJECTS_SHARED:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
+
+# ---- the library, installed --------------------------------------------------------------------
+
+install: obj/libcno.a $(SHARED)
+	install -d "$(DESTDIR)$(INCLUDEDIR)/cno" "$(DESTDIR)$(LIBDIR)/pkgconfig"
+	install -m 644 $(HEADERS_PUBLIC:%=csrc/%) "$(DESTDIR)$(INCLUDEDIR)/cno"
+	install -m 644 obj/libcno.a "$(DESTDIR)$(LIBDIR)"
+	install -m 755 $(SHARED) "$(DESTDIR)$(LIBDIR)"
+	ln -sf libcno.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(LIBDIR)/libcno.so"
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+		-e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+		-e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' csrc/libcno.pc.in \
+		> "$(DESTDIR)$(LIBDIR)/pkgconfig/libcno.pc"
+	@[ -n "$(DESTDIR)" ] || echo "If the loader does not look in $(LIBDIR) by itself: ldconfig $(LIBDIR)"
+
+uninstall:
+	rm -f $(HEADERS_PUBLIC:%="$(DESTDIR)$(INCLUDEDIR)/cno/%")
+	-rmdir "$(DESTDIR)$(INCLUDEDIR)/cno"
+	rm -f "$(DESTDIR)$(LIBDIR)/pkgconfig/libcno.pc" "$(DESTDIR)$(LIBDIR)/libcno.a" \
+		"$(DESTDIR)$(LIBDIR)/libcno.so" "$(DESTDIR)$(LIBDIR)/$(SONAME)" \
+		"$(DESTDIR)$(LIBDIR)/libcno.so.$(VERSION)"
 
 # ---- the environment ---------------------------------------------------------------------------
 # The package is installed in editable form, so that only a change of the engine needs a new build.
@@ -122,8 +166,8 @@ format: $(TESTENV)
 
 # Clients and compilers that the tests and the checks use when they are there.
 tools:
-	@tools/need.sh gcc=gcc make=make curl=curl openssl=openssl nghttp=nghttp2-client clang=clang \
-		clang-format=clang-format llvm-symbolizer=llvm \
+	@tools/need.sh gcc=gcc g++=g++ make=make pkg-config=pkg-config curl=curl openssl=openssl \
+		nghttp=nghttp2-client clang=clang clang-format=clang-format llvm-symbolizer=llvm \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
 
 # ---- measurements ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 
 #include "common.h"
 #include "hpack.h"
+#include "version.h"
 
 #ifdef __cplusplus
 extern "C" {
