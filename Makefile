@@ -15,7 +15,8 @@ HEADERS := $(sort $(wildcard csrc/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
 GENERATED := csrc/hpack_tables.h
 ACCEL := cno/_accel.c
-FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) \
+EXAMPLES_C := $(sort $(wildcard examples/*.c))
+FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) $(EXAMPLES_C) \
 	$(wildcard tests/c/*.c tests/c/*.h)
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
@@ -36,7 +37,7 @@ VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
 SONAME := libcno.so.$(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
 SHARED := obj/libcno.so.$(VERSION)
 
-.PHONY: all install uninstall run test test-c test-py lint lint-py lint-types lint-c lint-c-style \
+.PHONY: all install uninstall examples run test test-c test-py lint lint-py lint-types lint-c lint-c-style \
 	format bench bench-engine tools clean
 .SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED)
 .DELETE_ON_ERROR:
@@ -66,8 +67,28 @@ $(SHARED): $(OBJECTS_SHARED) csrc/libcno.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
 		-Wl,--version-script=csrc/libcno.map $(OBJECTS_SHARED) -o $@
 
-obj/san obj/shared:
+obj/san obj/shared obj/examples:
 	@mkdir -p $@
+
+# What programs include as <cno/core.h>, without an installation.
+obj/include/cno:
+	@mkdir -p obj/include
+	ln -sfn ../../csrc $@
+
+examples: $(EXAMPLES_C:examples/%.c=obj/examples/%)
+	@echo "Try:"
+	@echo "  obj/examples/server 8080"
+	@echo "and from another terminal:"
+	@echo "  curl -i http://127.0.0.1:8080/"
+	@echo "  curl -i --http2-prior-knowledge -d hello http://127.0.0.1:8080/echo"
+	@echo "  obj/examples/client -2 -T README.md http://127.0.0.1:8080/echo"
+	@echo "  nghttp -nv http://127.0.0.1:8080/bytes/1000000"
+
+obj/examples/%: examples/%.c obj/libcno.a | obj/examples obj/include/cno
+	$(CC) $(CFLAGS) -std=c11 -Iobj/include $< obj/libcno.a -o $@
+
+obj/san/example_%: examples/%.c $(OBJECTS_SAN) | obj/san obj/include/cno
+	$(CC) $(SANITIZE) -Iobj/include $< $(OBJECTS_SAN) -o $@
 
 -include $(OBJECTS:.o=.d) $(OBJECTS_SHARED:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
 
@@ -145,12 +166,12 @@ ACCEL_FLAGS = -DPy_LIMITED_API=0x030A0000 -Icsrc -isystem \
 lint-types: $(TESTENV) $(ENGINE)
 	$(BIN)/mypy --strict cno
 
-lint-c: $(BASE)
+lint-c: $(BASE) obj/include/cno
 	@tools/need.sh gcc=gcc clang=clang
-	@set -e; for source in $(SOURCES); do \
+	@set -e; for source in $(SOURCES) $(EXAMPLES_C); do \
 		echo "gcc, clang: $$source"; \
-		gcc $(WARNINGS) -O2 -c $$source -o /dev/null; \
-		clang $(WARNINGS) -fsyntax-only $$source; \
+		gcc $(WARNINGS) -Iobj/include -O2 -c $$source -o /dev/null; \
+		clang $(WARNINGS) -Iobj/include -fsyntax-only $$source; \
 	done
 	gcc $(WARNINGS) $(ACCEL_FLAGS) -O2 -c $(ACCEL) -o /dev/null
 	clang $(WARNINGS) $(ACCEL_FLAGS) -fsyntax-only $(ACCEL)
