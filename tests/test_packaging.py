@@ -55,6 +55,8 @@ def test_sdist_has_the_sources(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for folder, pattern in (
         ("csrc", "*.*"),
+        ("docs", "*.md"),
+        ("examples", "*.*"),
         ("tools", "*.py"),
         ("cno", "*.py"),
         ("cno", "*.c"),
