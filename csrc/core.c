@@ -13,6 +13,7 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
         .budget_resets = CNO_BUDGET_RESETS,
         .budget_overhead = CNO_BUDGET_OVERHEAD,
         .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
+        .goaway = {0x7fffffff, 0x7fffffff},
         .settings[CNO_LOCAL] =
             {
                 .header_table_size = 4096,
@@ -95,7 +96,6 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
     if (c->mode == CNO_MODE_H2) {
         uint32_t last = final ? c->last_stream[CNO_REMOTE] : 0x7fffffff;
         r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        c->goaway[CNO_LOCAL] = last;
         if (!final)
             return leave(c, r);
     }

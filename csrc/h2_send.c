@@ -74,6 +74,10 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
+    // Streams above what was named before were refused since: it is never raised (section 6.8).
+    if (last > c->goaway[CNO_LOCAL])
+        last = c->goaway[CNO_LOCAL];
+    c->goaway[CNO_LOCAL] = last;
     cno__write4(payload, last);
     cno__write4(payload + 4, code);
     memcpy(payload + 8, text, size);
