@@ -247,7 +247,8 @@ static int receive(struct client *k) {
     ssize_t size = recv(k->fd, data, sizeof(data), 0);
     if (size < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    k->seen = time(NULL);
+    if (k->state != SHUT)  // there the client has IDLE_SECONDS to end
+        k->seen = time(NULL);
     if (size == 0) {  // taken to be gone, though HTTP/1 lets it close its half and wait
         if (k->state == OPEN && cno_eof(&k->http))
             fprintf(stderr, "client %d: %s\n", k->fd, cno_error()->text);
@@ -289,9 +290,9 @@ static int serve(struct client *k, short happened) {
 }
 
 static short wanted(const struct client *k) {
-    int reads =
-        k->state == SHUT || (k->state == OPEN && k->out_size < OUT_HIGH && !cno_pending(&k->http));
-    return (short)((reads ? POLLIN : 0) | (k->out_size || k->is_full ? POLLOUT : 0));
+    int is_open = k->state == OPEN, writes = k->out_size || (is_open && k->is_full);
+    int reads = is_open ? k->out_size < OUT_HIGH && !cno_pending(&k->http) : k->state == SHUT;
+    return (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
 }
 
 static void drop(struct client *k) {
