@@ -72,6 +72,10 @@
 // gRPC with something in it is as long.
 #define CNO_TINY_DATA 7
 
+// Octets of body from which on a DATA frame of the peer refills the budget of overhead: a frame
+// that carries more than a few times what is charged with it (nginx: an eighth of all octets).
+#define CNO_USEFUL_DATA 256
+
 // ---- memory ------------------------------------------------------------------------------------
 
 // Octets of spare capacity a buffer may keep while it is empty.

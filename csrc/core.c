@@ -439,6 +439,7 @@ int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
+    cno__budget_refill(&c->budget_overhead, 1, CNO_BUDGET_OVERHEAD);  // for its acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 

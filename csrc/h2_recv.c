@@ -90,6 +90,9 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
     int informational = msg->code && msg->code < 200;
     if (informational && end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
+    int r = informational ? spend_overhead(c) : CNO_OK;
+    if (r)
+        return r;
     if (!informational)
         s->reading = CNO_AT_BODY;
     // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
@@ -268,14 +271,17 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
     if (++c->continuations > CNO_MAX_CONTINUATIONS ||
         c->block.size + frame->size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
+    int r = frame->size ? CNO_OK : spend_overhead(c);
+    if (r)
+        return r;
     if (cno__bytes_append(&c->block, frame->payload, frame->size))
         return CNO_ERROR;
     if (!(frame->flags & CNO_FLAG_END_HEADERS))
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    int r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
-                       (struct cno_buffer_t){c->block.data, c->block.size});
+    r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
+                   (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;
 }
@@ -291,7 +297,9 @@ static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return spend_overhead(c);
-    int r = spend_reset(c);
+    // A server whose answer is complete has lost nothing, and what we began bounds itself.
+    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing == CNO_AT_END);
+    int r = harmless ? CNO_OK : spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
 }
 
@@ -378,14 +386,19 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
 }
 
 static int on_ping(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     if (frame->flags & CNO_FLAG_ACK)
         return CNO__FIRE(c, on_pong, (const char *)frame->payload) ? CNO_ERROR : CNO_OK;
-    int r = spend_overhead(c);
-    return r ? r : cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
+    return cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
 }
 
 static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     uint32_t last = cno__read4(frame->payload) & 0x7fffffff, code = cno__read4(frame->payload + 4);
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     c->goaway[CNO_REMOTE] = last;
     if (last == 0x7fffffff && code == CNO_RST_NO_ERROR)
         return CNO_OK;  // only the announcement of one
@@ -477,6 +490,9 @@ static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame
         r = check_data(c, s, frame, body);
     if (r)
         return r;
+    // By the frame and not by what comes of it at once: how the input is cut makes no difference.
+    if (body >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, (uint16_t)(1 + (body >> 10)), CNO_BUDGET_OVERHEAD);
     cno__take(c, in, head);
     c->data_stream = s ? frame->stream : 0;
     c->data_flags = frame->flags;
@@ -495,7 +511,6 @@ static int read_data(struct cno_connection_t *c, struct cno__input *in) {
         c->data_left -= size;
         if (s && (c->options & CNO_MANUAL_FLOW))
             s->held += size;
-        cno__budget_refill(&c->budget_overhead, (uint16_t)(size >> 10), CNO_BUDGET_OVERHEAD);
         if (s && CNO__FIRE(c, on_message_data, s->id, data, size))
             return CNO_ERROR;
         if (c->mode != CNO_MODE_H2)

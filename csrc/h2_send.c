@@ -303,7 +303,7 @@ static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, cons
 int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
                        size_t size, int final) {
     int64_t window = s->window_send < c->window_send ? s->window_send : c->window_send;
-    size_t taken = size;
+    size_t asked = size, taken = size;
     if (s->framing == CNO_FRAMING_NONE) {
         size = 0;
     } else if (size && (int64_t)size > window) {
@@ -316,7 +316,9 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     c->window_send -= (int64_t)size;
     if (s->write_sized)
         s->write_left -= size;
-    cno__budget_refill(&c->budget_overhead, (uint16_t)(2 + (size >> 8 & 0x3ff)),
+    // Two updates may answer each frame, but not where it was one of them that made it so small.
+    size_t units = (size >> 8) + (taken == asked ? 2 : 0);
+    cno__budget_refill(&c->budget_overhead, (uint16_t)(units < 1024 ? units : 1024),
                        CNO_BUDGET_OVERHEAD);
     if (size <= CNO_INLINE_BODY) {
         if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data,

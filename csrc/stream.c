@@ -142,6 +142,11 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
                       enum CNO_PEER_KIND side) {
     if (s->state == CNO_STREAM_CLOSED)
         return CNO_OK;
+    // What we are here for was done, even if the rest of it is given up.
+    if ((cno__is_server(c) ? s->writing : s->reading) == CNO_AT_END) {
+        cno__budget_refill(&c->budget_resets, 1, CNO_BUDGET_RESETS);
+        cno__budget_refill(&c->budget_overhead, 16, CNO_BUDGET_OVERHEAD);
+    }
     int ended = s->state == CNO_STREAM_HALF_REMOTE || side == CNO_REMOTE;
     cno__stream_set(c, s, CNO_STREAM_CLOSED);
     if (s->initiator == CNO_REMOTE && c->mode == CNO_MODE_H2)
@@ -161,8 +166,6 @@ int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s,
         cno__stream_set(c, s, mine);
         return CNO_OK;
     }
-    cno__budget_refill(&c->budget_resets, 1, CNO_BUDGET_RESETS);
-    cno__budget_refill(&c->budget_overhead, 16, CNO_BUDGET_OVERHEAD);
     return cno__stream_close(c, s, CNO_RST_NO_ERROR, side);
 }
 
