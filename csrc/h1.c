@@ -98,7 +98,6 @@ static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct 
     const struct cno__fault *fault = NULL;
     int server = cno__is_server(c), whole = cno__h1_ends_head(in->data, in->size);
     *size = in->size;
-    cno__bytes_clear(&c->block);
     if (whole && cno__bytes_reserve(&c->block, *size))
         return CNO_ERROR;
     if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, CNO_MAX_HEADERS,
@@ -131,8 +130,10 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
-    return server ? take_request(c, c->current, &msg, &meta)
-                  : take_response(c, c->current, &msg, &meta);
+    r = server ? take_request(c, c->current, &msg, &meta)
+               : take_response(c, c->current, &msg, &meta);
+    cno__bytes_clear(&c->block);
+    return r;
 }
 
 static int read_start(struct cno_connection_t *c, struct cno__input *in) {
@@ -251,7 +252,6 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
         if (!size)
             return seen < CNO_MAX_H1_TRAILERS ? CNO__MORE
                                               : cno__refuse(c, &TRAILERS_TOO_LARGE, seen);
-        cno__bytes_clear(&c->block);
         if (cno__bytes_reserve(&c->block, size))
             return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
@@ -260,7 +260,9 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);
-    return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    int r = c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    cno__bytes_clear(&c->block);
+    return r;
 }
 
 int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {

@@ -193,8 +193,8 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
-                      struct cno_buffer_t block) {
+static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                       struct cno_buffer_t block) {
     struct cno_header_t list[CNO_MAX_HEADERS];
     struct cno_hpack_fields_t fields = {list, CNO_MAX_HEADERS,
                                         c->settings[CNO_LOCAL].max_header_list_size, 0, 0};
@@ -225,6 +225,13 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
     else if (s->state == CNO_STREAM_RESERVED_REMOTE)
         cno__stream_set(c, s, CNO_STREAM_HALF_LOCAL);
     return take_head(c, s, &msg, &meta, end_stream);
+}
+
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                      struct cno_buffer_t block) {
+    int r = take_fields(c, id, promised, end_stream, block);
+    cno_hpack_release(&c->decoder);  // or a large head would be kept until the next one
+    return r;
 }
 
 // ---- handlers, one per frame type --------------------------------------------------------------

@@ -1,0 +1,208 @@
+// What a peer can make a connection keep or do, in figures: memory, output, reads of one octet. Nothing
+// here is timed: octets, blocks and places are counted. The floods themselves are in tests/vectors.
+#include "../../csrc/batch.h"
+#include "../../csrc/config.h"
+#include "../../csrc/core.h"
+#include "check.h"
+#include "wire.h"
+
+// ---- memory that is counted --------------------------------------------------------------------
+
+static size_t in_use, peak, moved, calls;
+
+static void *counting_resize(void *data, size_t size) {
+    size_t old = 0;
+    if (data)
+        memcpy(&old, (char *)data - 16, sizeof(old));
+    char *block = realloc(data ? (char *)data - 16 : NULL, size + 16);
+    if (!block)
+        abort();
+    memcpy(block, &size, sizeof(size));
+    in_use += size - old;
+    peak = in_use > peak ? in_use : peak;
+    moved += old;
+    calls++;
+    return block + 16;
+}
+
+static void counting_release(void *data) {
+    size_t size;
+    memcpy(&size, (char *)data - 16, sizeof(size));
+    in_use -= size;
+    free((char *)data - 16);
+}
+
+static const struct cno_allocator_t COUNTING = {counting_resize, counting_release};
+
+// ---- a server that answers at once, or not -----------------------------------------------------
+
+struct site {
+    struct cno_connection_t c;
+    size_t out, largest;  // octets written, and by one event
+    size_t heads, ends, faults;
+    int answers;
+};
+
+static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
+    struct site *s = data;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += pieces[i].size;
+    s->out += size;
+    s->largest = size > s->largest ? size : s->largest;
+    return 0;
+}
+
+static int on_head(void *data, uint32_t id, const struct cno_message_t *msg) {
+    struct site *s = data;
+    struct cno_message_t answer = {.code = 204};
+    (void)msg;
+    s->heads++;
+    return s->answers ? cno_write_head(&s->c, id, &answer, 1) : 0;
+}
+
+static int on_end(void *data, uint32_t id, uint32_t code, enum CNO_PEER_KIND side) {
+    (void)id, (void)code, (void)side;
+    ((struct site *)data)->ends++;
+    return 0;
+}
+
+static int on_fault(void *data, uint32_t id, const struct cno_error_t *error) {
+    (void)id, (void)error;
+    ((struct site *)data)->faults++;
+    return 0;
+}
+
+static const struct cno_vtable_t EVENTS = {
+    .on_writev = on_writev,
+    .on_message_head = on_head,
+    .on_stream_end = on_end,
+    .on_fault = on_fault,
+};
+
+static int feed(struct site *s, const char *lines) {
+    struct wire w = {0};
+    char line[512];
+    for (size_t size; *lines; lines += size + (lines[size] == ';')) {
+        size = strcspn(lines, ";");
+        snprintf(line, sizeof(line), "%.*s", (int)size, lines);
+        wire_frame(&w, line);
+    }
+    int result = cno_consume(&s->c, w.data, w.size);
+    wire_free(&w);
+    return result;
+}
+
+static struct site *site(int http2, const char *settings) {
+    struct site *s = calloc(1, sizeof(*s));
+    char hello[128];
+    cno_init(&s->c, CNO_SERVER);
+    s->c.cb_code = &EVENTS;
+    s->c.cb_data = s;
+    CHECK(!cno_begin(&s->c, http2 ? CNO_HTTP2 : CNO_HTTP1));
+    snprintf(hello, sizeof(hello), "PREFACE;SETTINGS 0 - %s;SETTINGS 0 ACK", settings);
+    CHECK(!http2 || !feed(s, hello));
+    s->out = 0;
+    return s;
+}
+
+static void leave(struct site *s) {
+    cno_fini(&s->c);
+    free(s);
+}
+
+// ---- budgets that an honest peer never empties -------------------------------------------------
+
+// A download whose every frame is acknowledged on the stream and on the connection.
+static void test_download(void) {
+    struct site *s = site(1, "s:4=2147483647");
+    struct cno_message_t msg = {.code = 200};
+    static char body[262144];
+    CHECK(!feed(s, "WINDOW_UPDATE 0 - u32:2147418112;HEADERS 1 END_STREAM|END_HEADERS @get"));
+    CHECK(!cno_write_head(&s->c, 1, &msg, 0));
+    for (int i = 0; i < 1000 && !s->faults; i++) {
+        CHECK(cno_write_data(&s->c, 1, body, sizeof(body), 0) == sizeof(body));
+        for (int frame = 0; frame < 16; frame++)
+            CHECK(!feed(s, "WINDOW_UPDATE 1 - u32:16384;WINDOW_UPDATE 0 - u32:16384"));
+    }
+    CHECK(!s->faults);
+    leave(s);
+}
+
+// An upload refills what the PINGs of its sender spend, however its octets are cut.
+static void test_upload(void) {
+    struct site *s = site(1, "");
+    struct wire w = {0};
+    CHECK(!feed(s, "HEADERS 1 END_HEADERS @post"));
+    wire_frame(&w, "DATA 1 - 1000*t:x");
+    wire_frame(&w, "PING 0 - t:12345678");
+    for (int i = 0; i < 11000 && !s->faults; i++)
+        for (size_t at = 0; at < w.size; at += 100)
+            if (cno_consume(&s->c, w.data + at, w.size - at < 100 ? w.size - at : 100))
+                s->faults++;
+    CHECK(!s->faults);
+    wire_free(&w);
+    leave(s);
+}
+
+// ---- memory ------------------------------------------------------------------------------------
+
+// Streams that begin and end within one read are not kept until its end.
+static void test_streams_of_one_read(void) {
+    struct wire w = {0};
+    wire_frame(&w, "HEADERS 1 END_STREAM|END_HEADERS +:method=GET +:scheme=http +:path=/ "
+                   "+:authority=h");
+    for (unsigned id = 3; id < 20000; id += 2) {
+        char line[80];
+        snprintf(line, sizeof(line), "HEADERS %u END_STREAM|END_HEADERS x:bebfc0c1", id);
+        wire_frame(&w, line);
+    }
+    cno_set_allocator(&COUNTING);
+    struct site *s = site(1, "");
+    s->answers = 1;
+    peak = in_use;
+    CHECK(!cno_consume(&s->c, w.data, w.size) && s->ends == 10000);
+    CHECK(peak < 4096);
+    leave(s);
+    CHECK(in_use == 0);
+    cno_set_allocator(NULL);
+    wire_free(&w);
+}
+
+// Nothing of a head is kept behind its event: the HTTP/2 bomb of 2026 pins what was decoded.
+static void test_large_heads(void) {
+    static const char *const blocks[] = {
+        "HEADERS 1 END_STREAM|END_HEADERS @get 124*a=b",
+        "HEADERS 1 END_STREAM|END_HEADERS @get 900*a=b",
+        "HEADERS 1 END_STREAM|END_HEADERS @get +cookie=a 900*x:be",
+        // A Huffman string of 12000 octets, decoded to 19200.
+        "HEADERS 1 END_STREAM|END_HEADERS @get x:000161ffe15c 12000*x:00",
+        "HEADERS 1 END_STREAM @get a={1*x} x:000161ff817c 16000*x:00;CONTINUATION 1 END_HEADERS",
+    };
+    cno_set_allocator(&COUNTING);
+    for (size_t i = 0; i < sizeof(blocks) / sizeof(*blocks); i++) {
+        struct site *s = site(1, "s:4=0");
+        CHECK(!feed(s, blocks[i]));
+        CHECK(!feed(s, "PING 0 - u32:0 u32:0"));
+        CHECK(s->heads + s->ends == 1 && in_use < 2048);
+        leave(s);
+    }
+    struct site *s = site(0, "");
+    struct wire w = {0};
+    size_t mark;
+    const char *head = "GET / HTTP/1.1\\r\\nHost: h\\r\\na: {40000*x}\\r\\n\\r\\n";
+    wire_text(&w, head, strlen(head), &mark);
+    CHECK(!cno_consume(&s->c, w.data, w.size) && s->heads == 1 && in_use < 2048);
+    wire_free(&w);
+    leave(s);
+    CHECK(in_use == 0);
+    cno_set_allocator(NULL);
+}
+
+int main(void) {
+    test_download();
+    test_upload();
+    test_streams_of_one_read();
+    test_large_heads();
+    return finish();
+}
