@@ -152,10 +152,6 @@ static int run(struct cno_connection_t *c, struct cno__input *in) {
             return CNO_OK;
         if (r)
             return r;
-        // Nobody is between two steps of the outermost call: a read full of short streams need not
-        // keep them all.
-        if (c->dead && c->depth == 1)
-            cno__stream_release_dead(c);
     }
 }
 

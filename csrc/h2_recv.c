@@ -230,7 +230,9 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
 static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
                       struct cno_buffer_t block) {
     int r = take_fields(c, id, promised, end_stream, block);
-    cno_hpack_release(&c->decoder);  // or a large head would be kept until the next one
+    // A large head must not be kept until the next one.
+    if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
+        cno_hpack_release(&c->decoder);
     return r;
 }
 

@@ -269,11 +269,15 @@ static void read_indexed_run(struct decoding *d) {
     d->at = at;
 }
 
-void cno_hpack_release(struct cno_hpack_t *t) {
+static inline void release_block(struct cno_hpack_t *t) {
     if (t->dead)
         cno__hpack_release_dead(t);
     if (t->text.data)
         cno__bytes_clear(&t->text);
+}
+
+void cno_hpack_release(struct cno_hpack_t *t) {
+    release_block(t);
 }
 
 int cno_hpack_decode(struct cno_hpack_t *t, struct cno_buffer_t block,
@@ -282,7 +286,7 @@ int cno_hpack_decode(struct cno_hpack_t *t, struct cno_buffer_t block,
     const uint8_t *end = block.size ? begin + block.size : begin;
     struct decoding d = {.t = t, .out = out, .begin = begin, .at = begin, .end = end};
     out->count = out->size = 0;
-    cno_hpack_release(t);
+    release_block(t);
     if (read_size_updates(&d))
         return CNO_ERROR;
     while (d.at != d.end) {

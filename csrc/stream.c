@@ -67,6 +67,10 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
     if ((!c->buckets || count > c->bucket_mask) && grow(c) && !c->buckets)
         return NULL;
+    // The outermost call is at none of those that ended before: a read full of short streams need
+    // not keep them all.
+    if (!c->spare && c->dead && c->depth == 1)
+        cno__stream_release_dead(c);
     struct cno_stream_t *s = c->spare;
     if (s)
         c->spare = s->next;
