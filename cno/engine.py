@@ -153,6 +153,13 @@ class Engine:
             setattr(new, name, value)
         _check(lib.cno_configure(self.conn, new))
 
+    def limit(self, **limits: int) -> None:
+        """Changes limits by name (`struct cno_limits_t`), before `begin`.
+
+        Raises UsageError when one is out of its range or it is too late; nothing has changed then.
+        """
+        _check(lib.cno_limit(self.conn, ffi.new("struct cno_limits_t *", limits)))
+
     def begin(self, *, http2: bool, prior_knowledge: bool = True) -> None:
         """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2."""
         if not prior_knowledge:

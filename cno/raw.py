@@ -97,6 +97,13 @@ class Connection:
 
     # ---- life ---------------------------------------------------------------------------------
 
+    def limit(self, **limits: int) -> None:
+        """Changes limits by their names in struct cno_limits_t, before connection_made.
+
+        Raises UsageError when one is out of its range or it is too late.
+        """
+        self._engine.limit(**limits)
+
     def connection_made(self, is_http2: bool = False) -> None:
         """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface."""
         self._engine.begin(http2=is_http2)

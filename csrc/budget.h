@@ -18,6 +18,7 @@ static inline int cno__budget_spend(uint16_t *budget) {
     return 0;
 }
 
-static inline void cno__budget_refill(uint16_t *budget, uint16_t units, uint16_t limit) {
-    *budget = limit - *budget < units ? limit : (uint16_t)(*budget + units);
+// `limit` fits in 16 bits.
+static inline void cno__budget_refill(uint16_t *budget, uint32_t units, uint32_t limit) {
+    *budget = (uint16_t)(limit - *budget < units ? limit : *budget + units);
 }

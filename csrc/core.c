@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "bounds.h"
 
 // ---- life --------------------------------------------------------------------------------------
 
@@ -12,8 +13,8 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
         .kind = (uint8_t)kind,
         .budget_resets = CNO_BUDGET_RESETS,
         .budget_overhead = CNO_BUDGET_OVERHEAD,
-        .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
         .goaway = {0x7fffffff, 0x7fffffff},
+        .limits = cno__limits_default,
         .settings[CNO_LOCAL] =
             {
                 .header_table_size = 4096,
@@ -68,6 +69,16 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
     struct cno_settings_t old = c->pending;
     c->pending = *settings;
     return leave(c, cno__h2_write_settings(c, &old));
+}
+
+int cno_limit(struct cno_connection_t *c, const struct cno_limits_t *limits) {
+    if (c->mode != CNO_MODE_NEW)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "begun", "the connection was begun already");
+    if (cno__limits_set(&c->limits, limits))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-limit", "a limit is out of its range");
+    c->budget_resets = (uint16_t)c->limits.resets;
+    c->budget_overhead = (uint16_t)c->limits.overhead;
+    return CNO_OK;
 }
 
 int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
@@ -196,7 +207,7 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
         return cno_error_set(CNO_ERRNO_ASSERTION, "nested-consume", "cno_consume from an event");
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (size && c->in.size > CNO_MAX_PIPELINED && c->read == CNO_H1_WAIT)
+    if (size && c->in.size > c->limits.pipelined && c->read == CNO_H1_WAIT)
         return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full",
                              "the exchange before is not over");
     enter(c);
@@ -439,7 +450,7 @@ int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
-    cno__budget_refill(&c->budget_overhead, 1, CNO_BUDGET_OVERHEAD);  // for its acknowledgement
+    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // for its acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 

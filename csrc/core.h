@@ -47,6 +47,20 @@ struct cno_settings_t {
     uint32_t max_header_list_size;
 };
 
+// What a peer may ask of us before it is refused. config.h has the default of each and the reason for
+// it; in cno_limit a member that is 0 stays as it is.
+struct cno_limits_t {
+    uint32_t fields;             // of a message in; pseudo-fields and cookie crumbs count; 4 to 512
+    uint32_t line;               // HTTP/1: octets of a request line
+    uint32_t head;               // HTTP/1: octets of a head
+    uint32_t drain;              // HTTP/1: octets of body read behind a complete answer
+    uint32_t pipelined;          // HTTP/1: octets kept while an exchange is unfinished
+    uint32_t connection_window;  // HTTP/2: octets of body unacknowledged; 65535 to 2^31-1
+    uint32_t promises;           // HTTP/2 client: promised streams that have not ended
+    uint32_t resets;             // HTTP/2: streams reset more than answered; to 65535
+    uint32_t overhead;           // HTTP/2: frames that carry nothing; to 65535
+};
+
 enum CNO_MESSAGE_FLAGS {
     CNO_MESSAGE_FINAL = 1,     // in: no body and no trailers follow
     CNO_MESSAGE_EXPECT = 2,    // in: the client waits for 100 (RFC 9110 section 10.1.1)
@@ -141,16 +155,16 @@ struct cno_connection_t {
     uint8_t block_flags, data_flags;
     uint16_t budget_resets, budget_overhead;
     int64_t window_recv, window_send;  // of the connection
-    uint32_t window_target;            // what window_recv is brought back to
-    uint32_t head_scanned;             // h1: octets of the head under way that hold no end of it
-    uint64_t offset;                   // octets of input understood so far
-    uint64_t body_left;                // h1: octets of body or chunk to come
-    uint64_t drained;                  // h1: octets of body read after the answer was complete
-    uint32_t chunk_extensions;         // h1: octets of them in this body
-    uint8_t closed[64];                // h2: how the latest remote streams ended, two bits each
-    struct cno__bytes in;              // input that waits for more
-    struct cno__bytes block;           // h2: fragments of a header block
-    struct cno__bytes out;             // output that was not handed over yet
+    struct cno_limits_t limits;
+    uint32_t head_scanned;      // h1: octets of the head under way that hold no end of it
+    uint64_t offset;            // octets of input understood so far
+    uint64_t body_left;         // h1: octets of body or chunk to come
+    uint64_t drained;           // h1: octets of body read after the answer was complete
+    uint32_t chunk_extensions;  // h1: octets of them in this body
+    uint8_t closed[64];         // h2: how the latest remote streams ended, two bits each
+    struct cno__bytes in;       // input that waits for more
+    struct cno__bytes block;    // h2: fragments of a header block
+    struct cno__bytes out;      // output that was not handed over yet
     struct cno_hpack_t decoder, encoder;
 };
 
@@ -165,6 +179,10 @@ void cno_fini(struct cno_connection_t *);
 // Replaces our settings (RFC 9113 section 6.5.2); on a running HTTP/2 connection they are sent and
 // take effect when acknowledged. Errors: ASSERTION when a value is out of its range.
 int cno_configure(struct cno_connection_t *, const struct cno_settings_t *);
+
+// Changes limits, between cno_init and cno_begin. Errors: ASSERTION when one is out of its range or
+// it is too late; nothing has changed then.
+int cno_limit(struct cno_connection_t *, const struct cno_limits_t *);
 
 // The transport is up. CNO_HTTP1 on a server also accepts the HTTP/2 preface (RFC 9113 section 3.3)
 // unless CNO_NO_PRIOR_KNOWLEDGE is set; CNO_HTTP2 is what ALPN or a client chose.

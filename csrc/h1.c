@@ -17,6 +17,8 @@ FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions",
 FAULT(BAD_CHUNK_END, 400, "bad-chunk-end", "chunk data is not followed by CRLF (RFC 9112 7.1)");
 FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large",
       "trailer section above the limit (RFC 9112 7.1.2)");
+FAULT(CHUNK_FLOOD, 400, "chunk-flood", "too many chunks of next to nothing (RFC 9112 7.1)");
+FAULT(INTERIM_FLOOD, 0, "interim-flood", "too many 1xx responses (RFC 9110 15.2)");
 FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
 
 // ---- reading -----------------------------------------------------------------------------------
@@ -42,6 +44,7 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     if (status && !cno__response_has_body(status, s->method))
         return 0;
     if (meta->chunked) {
+        c->head_scanned = 0;
         c->read = CNO_H1_CHUNK_LINE;
     } else if (meta->has_length) {
         c->body_left = meta->length;
@@ -80,6 +83,8 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_message_t *msg, const struct cno__meta *meta) {
     if (msg->code < 200) {
         c->read = CNO_H1_START;
+        if (cno__budget_spend(&c->budget_overhead))
+            return cno__refuse(c, &INTERIM_FLOOD, 0);
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
     }
     int has_body = begin_body(c, s, meta, msg->code);
@@ -96,27 +101,30 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
 static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
                       struct cno_header_t *list, size_t *size) {
     const struct cno__fault *fault = NULL;
-    int server = cno__is_server(c), whole = cno__h1_ends_head(in->data, in->size);
+    int server = cno__is_server(c);
+    uint32_t line = server ? c->limits.line : 0;
+    size_t limit = c->limits.line < c->limits.head ? c->limits.line : c->limits.head;
+    int whole = in->size < limit && cno__h1_ends_head(in->data, in->size);
     *size = in->size;
     if (whole && cno__bytes_reserve(&c->block, *size))
         return CNO_ERROR;
-    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, CNO_MAX_HEADERS,
+    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, c->limits.fields,
                                      c->block.data, size))
         return CNO_OK;
-    *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
+    *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, line, c->limits.head, &fault);
     if (fault)
         return cno__refuse(c, fault, c->head_scanned);
     if (!*size)
         return CNO__MORE;
     if (cno__bytes_reserve(&c->block, *size))
         return CNO_ERROR;
-    fault = cno__h1_parse_head(in->data, *size, server, head, list, CNO_MAX_HEADERS, c->block.data,
+    fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, c->block.data,
                                size);
     return fault ? cno__refuse(c, fault, *size) : CNO_OK;
 }
 
 static int read_head(struct cno_connection_t *c, struct cno__input *in) {
-    struct cno_header_t list[CNO_MAX_HEADERS + 2];
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED + 2];
     struct cno__h1_head head = {0};
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
@@ -177,7 +185,7 @@ static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t s
     cno__take(c, in, size);
     c->flags &= (uint8_t)~CNO_CONN_EXPECT;
     if (s && s->writing == CNO_AT_END && cno__is_server(c) &&
-        (c->drained += size) > CNO_MAX_H1_DRAIN) {
+        (c->drained += size) > c->limits.drain) {
         c->flags |= CNO_CONN_CLOSING;
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     }
@@ -205,7 +213,9 @@ static int read_sized(struct cno_connection_t *c, struct cno__input *in) {
 
 static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
-    const char *lf = seen ? memchr(in->data, '\n', seen) : NULL;
+    size_t before = c->head_scanned;  // of this line, as of a head: no octet is looked at twice
+    const char *lf = seen > before ? memchr(in->data + before, '\n', seen - before) : NULL;
+    c->head_scanned = (uint32_t)seen;
     if (!lf)
         return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE
                                             : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
@@ -219,6 +229,12 @@ static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     c->chunk_extensions += (uint32_t)extensions;
     if (c->chunk_extensions > CNO_MAX_H1_CHUNK_EXTENSIONS)
         return cno__refuse(c, &CHUNK_EXTENSIONS, 0);
+    // As DATA is charged: a chunk of an octet costs us more than the peer.
+    if (cno__is_server(c) && c->body_left && c->body_left < CNO_TINY_DATA &&
+        cno__budget_spend(&c->budget_overhead))
+        return cno__refuse(c, &CHUNK_FLOOD, 0);
+    if (c->body_left >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);
     cno__take(c, in, size + 1);
     c->head_scanned = 0;
     c->read = c->body_left ? CNO_H1_CHUNK : CNO_H1_TRAILERS;
@@ -246,7 +262,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     size_t size = 2, at = 0;
     if (in->data[0] != '\r' || in->data[1] != '\n') {
         size_t seen = in->size < CNO_MAX_H1_TRAILERS ? in->size : CNO_MAX_H1_TRAILERS;
-        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, &fault);
+        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, UINT32_MAX, &fault);
         if (fault)
             return cno__refuse(c, fault, c->head_scanned);
         if (!size)

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "chars.h"
-#include "config.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, 0, reason, text}
@@ -31,8 +30,8 @@ const struct cno__fault cno__h1_too_many_fields = {431, 0, "too-many-fields",
 const struct cno__fault cno__h1_head_too_large = {431, 0, "head-too-large",
                                                   "message head above the limit (RFC 6585 5)"};
 
-size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int is_request,
-                         const struct cno__fault **fault) {
+size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, uint32_t max_line,
+                         uint32_t max_head, const struct cno__fault **fault) {
     size_t at = *scanned;
     if (!at && size && !cno__tchar_lower[(unsigned char)data[0]]) {
         *fault = &BAD_START;
@@ -41,13 +40,14 @@ size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int i
     while (at < size) {
         const char *lf = memchr(data + at, '\n', size - at);
         size_t line_end = lf ? (size_t)(lf - data) : size;
-        if (is_request && line_end > CNO_MAX_H1_LINE && !memchr(data, '\n', CNO_MAX_H1_LINE)) {
-            *scanned = CNO_MAX_H1_LINE;
+        // Only when the limit is reached: further on the first line is known to have ended.
+        if (at < max_line && line_end >= max_line && !memchr(data, '\n', max_line)) {
+            *scanned = max_line;
             *fault = &LINE_TOO_LONG;
             return 0;
         }
-        if (line_end >= CNO_MAX_H1_HEAD) {
-            *scanned = CNO_MAX_H1_HEAD;
+        if (line_end >= max_head) {
+            *scanned = max_head;
             *fault = &cno__h1_head_too_large;
             return 0;
         }
@@ -67,7 +67,7 @@ size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int i
 }
 
 int cno__h1_ends_head(const char *data, size_t size) {
-    return size > 4 && size < CNO_MAX_H1_LINE && !memcmp(data + size - 4, "\r\n\r\n", 4);
+    return size > 4 && !memcmp(data + size - 4, "\r\n\r\n", 4);
 }
 
 // "HTTP/" DIGIT "." DIGIT. Any 1.x is served as 1.1 (RFC 9110 section 2.5), except 1.0.

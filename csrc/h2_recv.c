@@ -41,6 +41,8 @@ FAULT(OVERHEAD_FLOOD, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that
 FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
       "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
+FAULT(TOO_MANY_PROMISES, REFUSED_STREAM, "too-many-promises",
+      "more streams promised than are accepted (RFC 9113 8.4)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
@@ -134,6 +136,19 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
+// A stream that is not begun: the application does not hear of it.
+static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
+    unsigned char payload[4];
+    int r = spend_reset(c);
+    if (r)
+        return r;
+    cno__stream_skip(c, id);
+    cno__write4(payload, fault->code);
+    return cno__tell_fault(c, id, fault, fault->code)
+               ? CNO_ERROR
+               : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
+}
+
 // A stream the client wants to begin: opened, or refused without the application hearing of it.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
     const struct cno__fault *fault = NULL;
@@ -141,17 +156,8 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
         fault = &AFTER_GOAWAY;
     else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
         fault = &TOO_MANY_STREAMS;
-    if (fault) {
-        unsigned char payload[4];
-        int r = spend_reset(c);
-        if (r)
-            return r;
-        cno__stream_skip(c, id);
-        cno__write4(payload, fault->code);
-        return cno__tell_fault(c, id, fault, fault->code)
-                   ? CNO_ERROR
-                   : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
-    }
+    if (fault)
+        return refuse_new(c, id, fault);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return *s ? CNO_OK : CNO_ERROR;
 }
@@ -181,6 +187,8 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
+    if (c->stream_count[CNO_REMOTE] >= c->limits.promises)
+        return refuse_new(c, id, &TOO_MANY_PROMISES);
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
@@ -195,8 +203,8 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
 
 static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
                        struct cno_buffer_t block) {
-    struct cno_header_t list[CNO_MAX_HEADERS];
-    struct cno_hpack_fields_t fields = {list, CNO_MAX_HEADERS,
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED];
+    struct cno_hpack_fields_t fields = {list, c->limits.fields,
                                         c->settings[CNO_LOCAL].max_header_list_size, 0, 0};
     if (cno_hpack_decode(&c->decoder, block, &fields)) {
         cno_error_set_wire(cno_error()->wire, c->offset);
@@ -242,6 +250,8 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
 static int begin_block(struct cno_connection_t *c, const struct cno__frame *frame, uint32_t stream,
                        uint32_t promised) {
     struct cno_buffer_t fragment = {(const char *)frame->payload, frame->size};
+    if (fragment.size > CNO_MAX_HEADER_BLOCK)
+        return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (frame->flags & CNO_FLAG_END_HEADERS)
         return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
     c->block_stream = stream;
@@ -472,8 +482,9 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
     if (s->read_sized && body > s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     s->read_left -= s->read_sized ? body : 0;
-    return body < CNO_TINY_DATA && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c)
-                                                                         : CNO_OK;
+    // A client has asked for what comes, in whatever pieces; frames of nothing it has not.
+    uint32_t tiny = cno__is_server(c) ? CNO_TINY_DATA : 1;
+    return body < tiny && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c) : CNO_OK;
 }
 
 // The header of a DATA frame: all of it is accounted here, before anything can go wrong.
@@ -501,7 +512,7 @@ static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame
         return r;
     // By the frame and not by what comes of it at once: how the input is cut makes no difference.
     if (body >= CNO_USEFUL_DATA)
-        cno__budget_refill(&c->budget_overhead, (uint16_t)(1 + (body >> 10)), CNO_BUDGET_OVERHEAD);
+        cno__budget_refill(&c->budget_overhead, 1 + (body >> 10), c->limits.overhead);
     cno__take(c, in, head);
     c->data_stream = s ? frame->stream : 0;
     c->data_flags = frame->flags;

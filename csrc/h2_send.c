@@ -91,7 +91,7 @@ int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t c
 }
 
 int cno__h2_open_window(struct cno_connection_t *c, struct cno_stream_t *s) {
-    uint32_t due = cno__window_due(c->window_recv, c->window_target, 0);
+    uint32_t due = cno__window_due(c->window_recv, c->limits.connection_window, 0);
     if (due) {
         c->window_recv += due;
         if (write_number(c, CNO_FRAME_WINDOW_UPDATE, 0, due))
@@ -318,8 +318,8 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
         s->write_left -= size;
     // Two updates may answer each frame, but not where it was one of them that made it so small.
     size_t units = (size >> 8) + (taken == asked ? 2 : 0);
-    cno__budget_refill(&c->budget_overhead, (uint16_t)(units < 1024 ? units : 1024),
-                       CNO_BUDGET_OVERHEAD);
+    cno__budget_refill(&c->budget_overhead, units < 1024 ? (uint32_t)units : 1024,
+                       c->limits.overhead);
     if (size <= CNO_INLINE_BODY) {
         if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data,
                                 size))

@@ -148,8 +148,8 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
         return CNO_OK;
     // What we are here for was done, even if the rest of it is given up.
     if ((cno__is_server(c) ? s->writing : s->reading) == CNO_AT_END) {
-        cno__budget_refill(&c->budget_resets, 1, CNO_BUDGET_RESETS);
-        cno__budget_refill(&c->budget_overhead, 16, CNO_BUDGET_OVERHEAD);
+        cno__budget_refill(&c->budget_resets, 1, c->limits.resets);
+        cno__budget_refill(&c->budget_overhead, 16, c->limits.overhead);
     }
     int ended = s->state == CNO_STREAM_HALF_REMOTE || side == CNO_REMOTE;
     cno__stream_set(c, s, CNO_STREAM_CLOSED);

@@ -599,6 +599,9 @@ class Run:
             if line.startswith("@ set "):
                 name, value = line.split()[2:]
                 engine.configure(**{name: int(value)})
+            elif line.startswith("@ limit "):
+                name, value = line.split()[2:]
+                self.conn.limit(**{name: int(value)})
         self.conn.connection_made(http2)
         if not http2 or self.case.has("@ bare"):
             return

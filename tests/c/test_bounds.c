@@ -199,7 +199,39 @@ static void test_large_heads(void) {
     cno_set_allocator(NULL);
 }
 
+// ---- limits that can be changed ----------------------------------------------------------------
+
+static void test_limits(void) {
+    struct cno_connection_t c;
+    uint32_t before[sizeof(struct cno_limits_t) / 4], with[sizeof(before) / 4];
+    static const uint32_t outside[][2] = {{3, 513},      {15, 1u << 31}, {63, 1u << 31},
+                                          {0, 1u << 31}, {0, 1u << 31},  {65534, 1u << 31},
+                                          {0, 1u << 31}, {0, 65536},     {0, 65536}};
+    struct cno_limits_t limits;
+    cno_init(&c, CNO_SERVER);
+    memcpy(before, &c.limits, sizeof(before));
+    for (size_t i = 0; i < sizeof(before) / 4; i++) {
+        for (int k = 0; k < 4; k++) {
+            // Below, above, and the ends of the range; of 0 nothing comes.
+            memset(with, 0, sizeof(with));
+            with[i] = outside[i][k & 1] + (k == 2 ? 1 : 0) - (k == 3 ? 1 : 0);
+            memcpy(&limits, with, sizeof(with));
+            int result = cno_limit(&c, &limits);
+            CHECK(k < 2 && with[i]
+                      ? result == CNO_ERROR && !strcmp(cno_error()->reason, "bad-limit")
+                      : result == CNO_OK);
+        }
+    }
+    CHECK(c.limits.fields == 512 && c.limits.overhead == 65535 && c.budget_overhead == 65535);
+    limits = (struct cno_limits_t){.resets = 7};
+    CHECK(!cno_limit(&c, &limits) && c.limits.fields == 512 && c.budget_resets == 7);
+    CHECK(!cno_begin(&c, CNO_HTTP1));
+    CHECK(cno_limit(&c, &limits) == CNO_ERROR && cno_error()->code == CNO_ERRNO_ASSERTION);
+    cno_fini(&c);
+}
+
 int main(void) {
+    test_limits();
     test_download();
     test_upload();
     test_streams_of_one_read();

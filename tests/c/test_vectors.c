@@ -585,6 +585,28 @@ static int configure(struct run *r, const char *line) {
     return cno_configure(&r->c, &s);
 }
 
+static int limit(struct run *r, const char *line) {
+    char name[32];
+    unsigned long value = 0;
+    struct cno_limits_t l = {0};
+    struct {
+        const char *name;
+        uint32_t *at;
+    } all[] = {{"fields", &l.fields},       {"line", &l.line},
+               {"head", &l.head},           {"drain", &l.drain},
+               {"pipelined", &l.pipelined}, {"connection_window", &l.connection_window},
+               {"promises", &l.promises},   {"resets", &l.resets},
+               {"overhead", &l.overhead}};
+    int found = 0;
+    sscanf(line, "%31s %lu", name, &value);
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        if (!strcmp(all[i].name, name))
+            *all[i].at = (uint32_t)value, found = 1;
+    if (!found)
+        printf("no such limit: %s\n", line), exit(2);
+    return cno_limit(&r->c, &l);
+}
+
 static int call_head(struct run *r, struct call *call, uint32_t id, const char *kind,
                      const char *line) {
     struct cno_message_t msg = {0};
@@ -670,7 +692,9 @@ static void set_up(struct run *r, const char *line, int *http2) {
         wire_put(&r->peer, line + 4, strlen(line + 4));
     else if (!strncmp(line, "set ", 4))
         configure(r, line + 4);
-    else if (strcmp(line, "whole") && strncmp(line, "xfail", 5))
+    else if (!strncmp(line, "limit ", 6) && limit(r, line + 6))
+        failed_call(r);
+    else if (strncmp(line, "limit ", 6) && strcmp(line, "whole") && strncmp(line, "xfail", 5))
         printf("no such setup: %s\n", line), exit(2);
 }
 
