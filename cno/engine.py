@@ -282,6 +282,12 @@ class Engine:
             raise ValueError("the payload of a PING has eight octets")
         _check(lib.cno_write_ping(self.conn, payload))
 
+    def priority(self, stream: int) -> tuple[int, bool]:
+        """Urgency (0 first, 7 last) and whether parts are of use (RFC 9218), as the client of a
+        stream said it last; (3, False) if it did not."""
+        priority = lib.cno_priority(self.conn, stream)
+        return priority.urgency, bool(priority.incremental)
+
     def open_flow(self, stream: int, size: int) -> None:
         """`size` octets of this stream's body were used up."""
         _check(lib.cno_open_flow(self.conn, stream, size))

@@ -45,6 +45,7 @@ CNO_EVENT_FAULT = CONSTANTS["CNO_EVENT_FAULT"]
 CNO_EVENT_FLOW = CONSTANTS["CNO_EVENT_FLOW"]
 CNO_EVENT_HEAD = CONSTANTS["CNO_EVENT_HEAD"]
 CNO_EVENT_PONG = CONSTANTS["CNO_EVENT_PONG"]
+CNO_EVENT_PRIORITY = CONSTANTS["CNO_EVENT_PRIORITY"]
 CNO_EVENT_PUSH = CONSTANTS["CNO_EVENT_PUSH"]
 CNO_EVENT_SETTINGS = CONSTANTS["CNO_EVENT_SETTINGS"]
 CNO_EVENT_START = CONSTANTS["CNO_EVENT_START"]
@@ -125,6 +126,10 @@ class Connection:
         """No new streams; on_close when those that are open have ended."""
         self._engine.shutdown(final=True)
         self._tell()
+
+    def priority(self, stream: int) -> tuple[int, bool]:
+        """Urgency (0 first, 7 last) and whether the response is incremental (RFC 9218)."""
+        return self._engine.priority(stream)
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -211,6 +216,9 @@ class Connection:
     def on_pong(self, payload: bytes) -> None:
         """The answer to a PING."""
 
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        """The client wants the response to one request in another order now (RFC 9218)."""
+
     # ---- telling ------------------------------------------------------------------------------
 
     def _tell(self, events: Iterable[Event] = (), data: bytes = b"") -> None:
@@ -272,4 +280,5 @@ _TELLERS: dict[int, Any] = {
     CNO_EVENT_SETTINGS: lambda self, _: self.on_settings(),
     CNO_EVENT_PONG: lambda self, _, payload: self.on_pong(payload),
     CNO_EVENT_CLOSE: lambda self, _: self.on_close(),
+    CNO_EVENT_PRIORITY: lambda self, stream, u, i: self.on_priority(stream, u, bool(i)),
 }

@@ -317,6 +317,13 @@ static int on_pong(void *data, const char payload[8]) {
     return commit(data, &w);
 }
 
+static int on_priority(void *data, uint32_t stream, const struct cno_priority_t *priority) {
+    struct cno__writer w = event(data, CNO_EVENT_PRIORITY, stream, 4);
+    cno__put_int(&w, priority->urgency);
+    cno__put_int(&w, priority->incremental);
+    return commit(data, &w);
+}
+
 static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
     struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 6);
     cno__put_ascii(&w, error->reason, strlen(error->reason));
@@ -342,6 +349,7 @@ static const struct cno_vtable_t CALLBACKS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 

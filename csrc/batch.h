@@ -44,6 +44,8 @@ enum CNO_EVENT {
     CNO_EVENT_FAULT = 9,
     // kind, 0
     CNO_EVENT_CLOSE = 10,
+    // kind, stream, urgency, incremental
+    CNO_EVENT_PRIORITY = 11,
 };
 
 enum CNO_BATCH_FLAGS {

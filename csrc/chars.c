@@ -169,6 +169,8 @@ enum CNO_NAME cno__name_id(const char *name, size_t size) {
             return IS("trailer")   ? CNO_NAME_TRAILER
                    : IS("upgrade") ? CNO_NAME_UPGRADE
                                    : CNO_NAME_OTHER;
+        case 8:
+            return IS("priority") ? CNO_NAME_PRIORITY : CNO_NAME_OTHER;
         case 10:
             return IS("connection")   ? CNO_NAME_CONNECTION
                    : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE

@@ -65,6 +65,10 @@
 // MAX_CONCURRENT_STREAMS (RFC 9113 section 5.1.2), so they need a limit of their own: the same.
 #define CNO_MAX_PROMISES 100
 
+// Streams not begun yet of which a PRIORITY_UPDATE is kept (RFC 9218 section 7 leaves the number to
+// us; above MAX_CONCURRENT_STREAMS it is an error of the client's). 8 octets each, while there are any.
+#define CNO_MAX_EARLY_PRIORITIES 128
+
 // Fields per message that a caller may send.
 #define CNO_MAX_HEADERS_OUT 256
 

@@ -78,10 +78,17 @@ struct cno_stream_t {
     uint8_t read_sized;   // read_left counts down
     uint8_t write_sized;  // write_left counts down
     uint8_t initiator;    // enum CNO_PEER_KIND
+    uint8_t priority;     // as in priority.h
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;
     uint32_t held;  // octets of body that cno_open_flow has not given back
+};
+
+// What a PRIORITY_UPDATE said of a stream that is not begun.
+struct cno__early {
+    uint32_t id;
+    uint8_t priority;
 };
 
 static inline int cno__is_server(const struct cno_connection_t *c) {
@@ -200,6 +207,12 @@ int cno__h1_eof(struct cno_connection_t *);
 int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);
+
+// ---- h2_priority.c -----------------------------------------------------------------------------
+
+int cno__h2_priority_update(struct cno_connection_t *, const struct cno__frame *);
+// A stream of the client's begins: what was said of it before holds.
+void cno__h2_priority_begin(struct cno_connection_t *, struct cno_stream_t *);
 
 // ---- h2_send.c ---------------------------------------------------------------------------------
 

@@ -32,6 +32,9 @@ void cno_fini(struct cno_connection_t *c) {
     cno__bytes_free(&c->in);
     cno__bytes_free(&c->block);
     cno__bytes_free(&c->out);
+    cno__release(c->early);
+    c->early = NULL;
+    c->early_count = 0;
     cno_hpack_fini(&c->decoder);
     cno_hpack_fini(&c->encoder);
     c->mode = CNO_MODE_OVER;

@@ -85,6 +85,12 @@ struct cno_tail_t {
     size_t headers_len;
 };
 
+// What a client says about the order in which it wants responses (RFC 9218 section 4).
+struct cno_priority_t {
+    uint8_t urgency;      // 0 is wanted first, 7 last
+    uint8_t incremental;  // whether parts of it are of use: share the bandwidth with its like
+};
+
 struct cno_connection_t;
 
 // The events. Any may be NULL. What a pointer argument points to is gone when the callback returns.
@@ -109,12 +115,16 @@ struct cno_vtable_t {
     int (*on_message_push)(void *, uint32_t stream, const struct cno_message_t *, uint32_t parent);
     int (*on_settings)(void *);
     int (*on_pong)(void *, const char payload[8]);
+    // The client of this stream wants another order now. What a request began with is not told:
+    // cno_priority has it from on_message_head on.
+    int (*on_priority)(void *, uint32_t stream, const struct cno_priority_t *);
     // Something the peer sent was refused: on one stream, or (0) with the whole connection. For
     // logs.
     int (*on_fault)(void *, uint32_t stream, const struct cno_error_t *);
 };
 
 struct cno_stream_t;
+struct cno__early;
 
 enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
@@ -144,6 +154,7 @@ struct cno_connection_t {
     struct cno_stream_t *spare;         // freed streams, for the next ones
     struct cno_stream_t *dead;          // to be freed when the outermost call returns
     struct cno_stream_t *current;       // h1: the exchange under way
+    struct cno__early *early;           // h2: priorities of streams not begun; NULL if none
     struct cno_settings_t settings[2];  // in force, by whose they are
     struct cno_settings_t pending;      // ours that the peer has not acknowledged
     uint32_t settings_unacked;
@@ -154,6 +165,7 @@ struct cno_connection_t {
     uint32_t pad_left;        // h2: octets of padding to come
     uint8_t block_flags, data_flags;
     uint16_t budget_resets, budget_overhead;
+    uint16_t early_count, early_room;  // of `early`
     int64_t window_recv, window_send;  // of the connection
     struct cno_limits_t limits;
     uint32_t head_scanned;      // h1: octets of the head under way that hold no end of it
@@ -207,6 +219,10 @@ int cno_shutdown(struct cno_connection_t *, int final);
 
 // Which version is spoken: enum CNO_HTTP_VERSION.
 int cno_version(const struct cno_connection_t *);
+
+// Server, HTTP/2: what the `priority` field of the request said, or the latest PRIORITY_UPDATE since;
+// urgency 3 and not incremental for a stream of which nothing is known.
+struct cno_priority_t cno_priority(const struct cno_connection_t *, uint32_t stream);
 
 // ---- writing -----------------------------------------------------------------------------------
 // Errors of all: INVALID_STREAM when the stream is gone, ASSERTION for what the contract forbids

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "priority.h"
 
 #define FAULT(name, code, reason, text) \
     static const struct cno__fault name = {0, CNO_RST_##code, reason, text}
@@ -159,6 +160,8 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
     if (fault)
         return refuse_new(c, id, fault);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
+    if (*s && c->early)
+        cno__h2_priority_begin(c, *s);
     return *s ? CNO_OK : CNO_ERROR;
 }
 
@@ -228,6 +231,8 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
                                          : cno__response_h2(list, fields.count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
+    if (meta.has_priority && !(s->priority & CNO__PRIORITY_FRAME))
+        s->priority = meta.priority;
     if (cno__is_server(c))
         s->method = meta.method;
     else if (s->state == CNO_STREAM_RESERVED_REMOTE)
@@ -308,6 +313,12 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
 static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
     (void)frame;  // RFC 9113 section 5.3.2: deprecated, and never acted upon
     return spend_overhead(c);
+}
+
+// The frames whose types have numbers of their own.
+static int on_other(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    return r || frame->type != CNO_FRAME_PRIORITY_UPDATE ? r : cno__h2_priority_update(c, frame);
 }
 
 static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
@@ -591,7 +602,7 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return CNO__MORE;
     frame.payload = (const unsigned char *)in->data + CNO_FRAME_HEADER_SIZE;
     // Taken when it is done with: a fault is told to be where the frame begins.
-    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : spend_overhead(c);
+    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : on_other(c, &frame);
     cno__take(c, in, size);
     return r;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chars.h"
+#include "priority.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -74,6 +75,20 @@ static const struct cno__fault *read_length(struct cno_buffer_t value, struct cn
     return NULL;
 }
 
+// Several lines are one Dictionary; if any is none, nothing was said (RFC 8941 section 4.2).
+static void read_priority(struct cno_buffer_t value, struct cno__meta *meta) {
+    enum { NOTHING, PRIORITY, MALFORMED };
+    if (meta->has_priority == NOTHING)
+        meta->priority = CNO__PRIORITY_DEFAULT;
+    if (meta->has_priority == MALFORMED)
+        return;
+    meta->has_priority = PRIORITY;
+    if (!cno__priority_parse(value.data, value.size, &meta->priority))
+        return;
+    meta->has_priority = MALFORMED;
+    meta->priority = CNO__PRIORITY_DEFAULT;
+}
+
 // origin-form, absolute-form, asterisk-form with OPTIONS (RFC 9112 section 3.2).
 static const struct cno__fault *check_target(struct cno_buffer_t method,
                                              struct cno_buffer_t target) {
@@ -115,6 +130,9 @@ static const struct cno__fault *regular_h2(const struct cno_header_t *field,
             return read_length(field->value, meta);
         case CNO_NAME_EXPECT:
             meta->expect = cno__list_has(field->value.data, field->value.size, "100-continue");
+            return NULL;
+        case CNO_NAME_PRIORITY:
+            read_priority(field->value, meta);
             return NULL;
         default:
             return NULL;

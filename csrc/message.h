@@ -17,6 +17,8 @@ struct cno__meta {
     uint8_t expect;      // 100-continue
     uint8_t te_trailers;
     uint8_t method;  // enum CNO__METHOD
+    uint8_t has_priority;
+    uint8_t priority;  // h2: as in priority.h; only if has_priority
 };
 
 // Methods that change how messages are framed.

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "priority.h"
 
 #define SPARE_MAX 2
 
@@ -79,6 +80,7 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     *s = (struct cno_stream_t){
         .id = id,
         .initiator = (uint8_t)initiator,
+        .priority = CNO__PRIORITY_DEFAULT,
         .window_recv = c->settings[CNO_LOCAL].initial_window_size,
         .window_send = c->settings[CNO_REMOTE].initial_window_size,
     };

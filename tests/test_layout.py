@@ -71,7 +71,8 @@ def test_protocol_layers_own_no_sockets(module: str) -> None:
 LEAVES = set(
     "config.h common.h common.c chars.h chars.c words.h fault.h frame.h frame.c flow.h budget.h"
     " huffman.h huffman.c hpack.h hpack.c hpack_table.h hpack_tables.h hpack_decode.c"
-    " hpack_encode.c h1_parse.h h1_parse.c bounds.h bounds.c marshal.h marshal.c version.h".split()
+    " hpack_encode.c h1_parse.h h1_parse.c bounds.h bounds.c marshal.h marshal.c version.h"
+    " priority.h priority.c".split()
 )
 
 PUBLIC = {"version.h", "common.h", "hpack.h", "core.h"}
@@ -86,6 +87,7 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "stream.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h1.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_recv.c": LEAVES | {"core.h", "message.h", "conn.h"},
+    "h2_priority.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_send.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "core.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "batch.h": PUBLIC,

@@ -339,6 +339,9 @@ class Observed(raw.Connection):
     def on_settings(self) -> None:
         self.say("settings")
 
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        self.say(f"priority {stream} {urgency} {incremental:d}")
+
     def on_pong(self, payload: bytes) -> None:
         self.say(f"pong {escape(payload)}")
 
@@ -507,6 +510,9 @@ class Run:
 
     def call_ping(self, rest: str) -> None:
         self.conn.write_ping(rest.encode())
+
+    def call_priority(self, rest: str) -> None:
+        self.conn.on_priority(int(rest), *self.conn.priority(int(rest)))
 
     def call_set(self, rest: str) -> None:
         name, value = rest.split()

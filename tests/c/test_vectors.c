@@ -170,6 +170,13 @@ static int on_pong(void *data, const char payload[8]) {
     return 0;
 }
 
+static int on_priority(void *data, uint32_t id, const struct cno_priority_t *priority) {
+    struct run *r = data;
+    begin(r, "priority %lu %lu", id, priority->urgency);
+    plain(&r->events, priority->incremental ? "1" : "0");
+    return 0;
+}
+
 static int on_fault(void *data, uint32_t id, const struct cno_error_t *error) {
     struct run *r = data;
     char place[32];
@@ -202,6 +209,7 @@ static const struct cno_vtable_t EVENTS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 
@@ -658,6 +666,9 @@ static void make_call(struct run *r, const char *line) {
         result = cno_open_flow(&r->c, id, (uint32_t)strtoul(rest, NULL, 10));
     } else if (!strcmp(kind, "ping")) {
         result = cno_write_ping(&r->c, line);
+    } else if (!strcmp(kind, "priority")) {
+        struct cno_priority_t priority = cno_priority(&r->c, id);
+        on_priority(r, id, &priority);
     } else if (!strcmp(kind, "set")) {
         result = configure(r, line);
     } else if (!strcmp(kind, "announce") || !strcmp(kind, "shutdown")) {
