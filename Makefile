@@ -37,8 +37,8 @@ VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
 SONAME := libcno.so.$(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
 SHARED := obj/libcno.so.$(VERSION)
 
-.PHONY: all install uninstall examples run test test-c test-py lint lint-py lint-types lint-c lint-c-style \
-	format bench bench-engine tools clean
+.PHONY: all install uninstall examples run test test-c test-py soak lint lint-py lint-types lint-c \
+	lint-c-style format bench bench-engine tools clean
 .SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED)
 .DELETE_ON_ERROR:
 
@@ -149,6 +149,10 @@ test: test-c test-py
 
 test-c: $(PROGRAMS_C)
 	@set -e; for program in $(PROGRAMS_C); do echo "$$program"; ./$$program; done
+
+# An honest client of 5,000,000 requests on one connection; half a minute.
+soak: obj/san/test_soak
+	./obj/san/test_soak 5000000
 
 test-py: $(ENGINE) $(TESTENV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

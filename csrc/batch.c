@@ -387,9 +387,15 @@ static void trim(char **data, size_t size, size_t *capacity) {
 int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     trim(&b->events, b->events_size, &b->events_room);
     trim(&b->out, b->out_size, &b->out_room);
+    size_t before = b->out_size;
+    b->replies = before ? b->replies : 0;
+    if (b->replies > CNO_MAX_QUEUED_REPLIES)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "output-full",
+                             "the replies to earlier reads were not taken");
     b->input = data;
     b->input_size = size;
     int r = cno_consume(&b->conn, data, size);
+    b->replies += b->out_size - before;
     b->input = NULL;
     b->input_size = 0;
     b->headed = 0;

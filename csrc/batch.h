@@ -68,6 +68,7 @@ struct cno_batch_t {
     char *out;  // octets for the transport; take them and set out_size to 0
     size_t out_size;
     size_t out_room;
+    size_t replies;    // octets of `out` that reading made
     size_t kept;       // cno_pending() after the last cno_batch_consume
     uint32_t version;  // cno_version() after the last call
     uint32_t flags;
@@ -84,6 +85,8 @@ struct cno_batch_t *cno_batch_new(enum CNO_CONNECTION_KIND, uint32_t flags);
 void cno_batch_free(struct cno_batch_t *);
 
 // cno_consume. Returns events_size, or CNO_ERROR: events and output may be there all the same.
+// WOULD_BLOCK as well while more than CNO_MAX_QUEUED_REPLIES octets of output that earlier reads made
+// are not taken: the peer does not read, and is not read.
 int cno_batch_consume(struct cno_batch_t *, const char *data, size_t size);
 
 // cno_write_head. `code` 0 is a request, with method and path. `fields` is a marshalled list of

@@ -80,6 +80,10 @@
 // WOULD_BLOCK. One read is always taken.
 #define CNO_MAX_PIPELINED 1048576
 
+// Octets that reading may make a batch say (acknowledgements, window updates, resets) while nobody
+// takes them. One read is always answered. nghttp2 queues 1000 acknowledgements, Go 10000 frames.
+#define CNO_MAX_QUEUED_REPLIES 262144
+
 // Octets of body below which a DATA frame or a chunk of a request counts as overhead. The shortest
 // frame of WebSocket or gRPC with something in it is as long.
 #define CNO_TINY_DATA 7

@@ -199,6 +199,97 @@ static void test_large_heads(void) {
     cno_set_allocator(NULL);
 }
 
+// ---- output ------------------------------------------------------------------------------------
+
+// PING flood of a peer that does not read (CVE-2019-9512): the engine hands everything over at once and
+// keeps nothing; a batch stops reading until its output is taken.
+static void test_unread_replies(void) {
+    struct wire w = {0}, hello = {0};
+    wire_frame(&w, "RAW 1000*x:0000080600000000000000000000000000");
+    wire_frame(&hello, "PREFACE");
+    wire_frame(&hello, "SETTINGS 0 -");
+    wire_frame(&hello, "SETTINGS 0 ACK");
+    struct cno_limits_t limits = {.overhead = 65535};
+    cno_set_allocator(&COUNTING);
+    struct site *s = site(1, "");
+    for (int i = 0; i < 9; i++)
+        CHECK(!cno_consume(&s->c, w.data, w.size) && !s->c.out.size && in_use < 2048);
+    CHECK(s->out == 9 * w.size && s->largest == w.size);
+    leave(s);
+
+    struct cno_batch_t *b = cno_batch_new(CNO_SERVER, 0);
+    CHECK(!cno_limit(&b->conn, &limits) && !cno_begin(&b->conn, CNO_HTTP2));
+    CHECK(cno_batch_consume(b, hello.data, hello.size) >= 0);
+    int reads = 0;
+    while (reads < 60 && cno_batch_consume(b, w.data, w.size) >= 0)
+        reads++;
+    CHECK(cno_error()->code == CNO_ERRNO_WOULD_BLOCK &&
+          !strcmp(cno_error()->reason, "output-full"));
+    CHECK(b->out_size <= CNO_MAX_QUEUED_REPLIES + w.size && reads == 16);
+    // What the caller itself wants to send is no reply.
+    b->out_size = 0;
+    CHECK(cno_batch_consume(b, w.data, w.size) >= 0 && b->out_size == w.size);
+    cno_batch_free(b);
+    CHECK(in_use == 0);
+    cno_set_allocator(NULL);
+    wire_free(&w);
+    wire_free(&hello);
+}
+
+// ---- reads of one octet ------------------------------------------------------------------------
+
+// Nothing that was looked at is looked at again, and what is kept is copied a few times at most: each
+// octet of a head, a chunk line, a trailer section or a frame costs the same however long it is.
+static void one_octet_reads(int http2, const char *before, const char *input, int scanned) {
+    struct wire w = {0};
+    size_t mark;
+    cno_set_allocator(&COUNTING);
+    struct site *s = site(http2, "");
+    if (http2)
+        wire_frame(&w, input);
+    else
+        wire_text(&w, input, strlen(input), &mark);
+    CHECK(!cno_consume(&s->c, before, strlen(before)));
+    moved = calls = 0;
+    for (size_t i = 0; i < w.size; i++) {
+        CHECK(!cno_consume(&s->c, w.data + i, 1));
+        if (scanned && !CHECK(s->c.in.size == i + 1 && s->c.head_scanned == i + 1))
+            break;
+    }
+    CHECK(moved <= 2 * w.size && calls <= 24);
+    leave(s);
+    cno_set_allocator(NULL);
+    wire_free(&w);
+}
+
+static void test_one_octet_reads(void) {
+    static const char GET[] = "GET / HTTP/1.1\r\nHost: h\r\n";
+    static const char POST[] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    one_octet_reads(0, "", "GET /{8100*a}", 1);
+    one_octet_reads(0, "", "GET / HTTP/1.1\\r\\nHost: h\\r\\n{5000*abc: 012345\\r\\n}", 1);
+    one_octet_reads(0, "", "GET / HTTP/1.1\\r\\nHost: h\\r\\na: {65000*b}", 1);
+    one_octet_reads(0, GET, "{65000*a}", 0);
+    one_octet_reads(0, POST, "1;{4000*a}", 1);
+    one_octet_reads(0, POST, "0\\r\\n{8000*a}", 0);
+    one_octet_reads(1, "", "HEADERS 1 END_STREAM|END_HEADERS @get 100*a=0123456789", 0);
+    one_octet_reads(1, "", "0x77 0 - 16384*x:00", 0);
+    // A body is not even kept.
+    one_octet_reads(0, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 65000\r\n\r\n", "{65000*a}",
+                    0);
+    struct site *s = site(1, "");
+    struct wire w = {0};
+    wire_frame(&w, "HEADERS 1 END_HEADERS @post");
+    wire_frame(&w, "DATA 1 PADDED u8:255 15000*t:x 255*x:00");
+    size_t kept = 0;
+    for (size_t i = 0; i < w.size; i++) {
+        CHECK(!cno_consume(&s->c, w.data + i, 1));
+        kept = i > 100 && s->c.in.size > kept ? s->c.in.size : kept;
+    }
+    CHECK(kept == 0 && s->out == 0);
+    leave(s);
+    wire_free(&w);
+}
+
 // ---- limits that can be changed ----------------------------------------------------------------
 
 static void test_limits(void) {
@@ -231,6 +322,8 @@ static void test_limits(void) {
 }
 
 int main(void) {
+    test_unread_replies();
+    test_one_octet_reads();
     test_limits();
     test_download();
     test_upload();
