@@ -138,7 +138,7 @@ class Engine:
             raise MemoryError
         self.conn = ffi.addressof(self.batch, "conn")
         if gateway:
-            self.conn.options |= lib.CNO_MANUAL_FLOW
+            self.manual_flow()
         self._defaults = defaults
         if defaults is not None:
             self.batch.defaults = defaults.handle
@@ -159,6 +159,13 @@ class Engine:
         Raises UsageError when one is out of its range or it is too late; nothing has changed then.
         """
         _check(lib.cno_limit(self.conn, ffi.new("struct cno_limits_t *", limits)))
+
+    def manual_flow(self, *, connection: bool = False) -> None:
+        """Windows of streams, and with `connection` that of the connection, are reopened by
+        `open_flow` alone. Before `begin`."""
+        self.conn.options |= lib.CNO_MANUAL_FLOW
+        if connection:
+            self.conn.options |= lib.CNO_MANUAL_CONNECTION_FLOW
 
     def begin(self, *, http2: bool, prior_knowledge: bool = True) -> None:
         """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2."""

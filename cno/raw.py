@@ -105,6 +105,11 @@ class Connection:
         """
         self._engine.limit(**limits)
 
+    def manual_flow(self, *, connection: bool = False) -> None:
+        """Windows are reopened by open_flow alone: those of streams, and that of the connection if
+        so asked. Before connection_made."""
+        self._engine.manual_flow(connection=connection)
+
     def connection_made(self, is_http2: bool = False) -> None:
         """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface."""
         self._engine.begin(http2=is_http2)
@@ -125,6 +130,11 @@ class Connection:
     def shutdown(self) -> None:
         """No new streams; on_close when those that are open have ended."""
         self._engine.shutdown(final=True)
+        self._tell()
+
+    def open_flow(self, stream: int, size: int) -> None:
+        """With manual_flow: `size` octets of this stream's body were used up."""
+        self._engine.open_flow(stream, size)
         self._tell()
 
     def priority(self, stream: int) -> tuple[int, bool]:

@@ -95,6 +95,15 @@ static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
 }
 
+// Octets of a stream's body were used up; more than it holds are not.
+static inline void cno__give_back(struct cno_connection_t *c, struct cno_stream_t *s,
+                                  uint32_t size) {
+    size = size < s->held ? size : s->held;
+    s->held -= size;
+    if (c->options & CNO_MANUAL_CONNECTION_FLOW)
+        c->held -= size;
+}
+
 // Keeps what an event returned for cno_error(). CNO_ERROR stands for a call of ours that failed inside
 // and has set it already.
 static inline int cno__fired(int result) {

@@ -462,6 +462,6 @@ int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
     if (!s)
         return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
     enter(c);
-    s->held -= size < s->held ? size : s->held;
+    cno__give_back(c, s, size);
     return leave(c, cno__h2_open_window(c, s));
 }

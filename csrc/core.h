@@ -129,6 +129,9 @@ struct cno__early;
 enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
     CNO_NO_PRIOR_KNOWLEDGE = 2,  // an HTTP/1 server does not turn to HTTP/2 at its preface
+    // Beside CNO_MANUAL_FLOW: and so is the window of the connection, so that all streams together
+    // leave no more unused than it holds. One that is not read then keeps the others waiting.
+    CNO_MANUAL_CONNECTION_FLOW = 4,
 };
 
 // Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is
@@ -167,6 +170,7 @@ struct cno_connection_t {
     uint16_t budget_resets, budget_overhead;
     uint16_t early_count, early_room;  // of `early`
     int64_t window_recv, window_send;  // of the connection
+    uint32_t held;                     // of window_recv, by all streams
     struct cno_limits_t limits;
     uint32_t head_scanned;      // h1: octets of the head under way that hold no end of it
     uint64_t offset;            // octets of input understood so far
@@ -263,7 +267,8 @@ int cno_write_reset(struct cno_connection_t *, uint32_t stream, enum CNO_RST_STR
 // PING (on_pong answers). HTTP/1: nothing.
 int cno_write_ping(struct cno_connection_t *, const char payload[8]);
 
-// With CNO_MANUAL_FLOW: `size` octets of this stream's body were used up.
+// With CNO_MANUAL_FLOW: `size` octets of this stream's body were used up. Windows are announced again
+// when half of one is; what a stream held is given back to the connection when it ends.
 int cno_open_flow(struct cno_connection_t *, uint32_t stream, uint32_t size);
 
 #ifdef __cplusplus

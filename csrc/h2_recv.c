@@ -540,8 +540,10 @@ static int read_data(struct cno_connection_t *c, struct cno__input *in) {
         const char *data = in->data;
         cno__take(c, in, size);
         c->data_left -= size;
-        if (s && (c->options & CNO_MANUAL_FLOW))
+        if (s && (c->options & CNO_MANUAL_FLOW)) {
             s->held += size;
+            c->held += c->options & CNO_MANUAL_CONNECTION_FLOW ? size : 0;
+        }
         if (s && CNO__FIRE(c, on_message_data, s->id, data, size))
             return CNO_ERROR;
         if (c->mode != CNO_MODE_H2)

@@ -91,7 +91,7 @@ int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t c
 }
 
 int cno__h2_open_window(struct cno_connection_t *c, struct cno_stream_t *s) {
-    uint32_t due = cno__window_due(c->window_recv, c->limits.connection_window, 0);
+    uint32_t due = cno__window_due(c->window_recv, c->limits.connection_window, c->held);
     if (due) {
         c->window_recv += due;
         if (write_number(c, CNO_FRAME_WINDOW_UPDATE, 0, due))

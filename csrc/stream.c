@@ -158,6 +158,11 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
     if (s->initiator == CNO_REMOTE && c->mode == CNO_MODE_H2)
         remember(c, s->id, ended ? CNO_CLOSED_BY_PEER : CNO_CLOSED_BY_US);
     unlink_stream(c, s);
+    if (s->held && c->mode == CNO_MODE_H2) {
+        cno__give_back(c, s, s->held);
+        if (cno__h2_open_window(c, NULL))
+            return CNO_ERROR;
+    }
     if (CNO__FIRE(c, on_stream_end, s->id, code, side))
         return CNO_ERROR;
     return cno__close_if_idle(c);

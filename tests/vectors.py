@@ -505,8 +505,7 @@ class Run:
 
     def call_open(self, rest: str) -> None:
         stream, size = map(int, rest.split())
-        self.conn._engine.open_flow(stream, size)
-        self.conn._tell()
+        self.conn.open_flow(stream, size)
 
     def call_ping(self, rest: str) -> None:
         self.conn.write_ping(rest.encode())
@@ -600,7 +599,9 @@ class Run:
         if self.case.has("@ no-prior-knowledge"):
             engine.conn.options |= raw.CNO_NO_PRIOR_KNOWLEDGE
         if self.case.has("@ manual-flow"):
-            engine.conn.options |= raw.CNO_MANUAL_FLOW
+            self.conn.manual_flow()
+        if self.case.has("@ manual-connection-flow"):
+            self.conn.manual_flow(connection=True)
         for _, line in self.case.lines:
             if line.startswith("@ set "):
                 name, value = line.split()[2:]

@@ -697,6 +697,8 @@ static void set_up(struct run *r, const char *line, int *http2) {
         r->c.options |= CNO_NO_PRIOR_KNOWLEDGE;
     else if (!strcmp(line, "manual-flow"))
         r->c.options |= CNO_MANUAL_FLOW;
+    else if (!strcmp(line, "manual-connection-flow"))
+        r->c.options |= CNO_MANUAL_FLOW | CNO_MANUAL_CONNECTION_FLOW;
     else if (!strcmp(line, "bare"))
         r->bare = 1;
     else if (!strncmp(line, "peer ", 5))
