@@ -199,6 +199,33 @@ static void test_large_heads(void) {
     cno_set_allocator(NULL);
 }
 
+// The HTTP/2 bomb of 2026 on every stream at once, with windows of 0 to pin it: streams cost what they
+// cost without fields. And a stream that has ended costs nothing.
+static void test_open_streams(void) {
+    struct wire w = {0};
+    wire_frame(&w, "HEADERS 1 END_STREAM|END_HEADERS @get +cookie=a 123*x:be");
+    for (unsigned id = 3; id < 200; id += 2) {
+        char line[80];
+        snprintf(line, sizeof(line), "HEADERS %u END_STREAM|END_HEADERS @get 124*x:be", id);
+        wire_frame(&w, line);
+    }
+    cno_set_allocator(&COUNTING);
+    struct site *s = site(1, "s:4=0");
+    size_t before = in_use;
+    struct cno_message_t msg = {.code = 200};
+    CHECK(!cno_consume(&s->c, w.data, w.size) && s->heads == 100);
+    for (uint32_t id = 1; id < 200; id += 2)
+        CHECK(!cno_write_head(&s->c, id, &msg, 0) && !cno_write_data(&s->c, id, "hello", 5, 1));
+    CHECK(in_use - before < 100 * 96);
+    for (uint32_t id = 1; id < 200; id += 2)
+        CHECK(!cno_write_reset(&s->c, id, CNO_RST_CANCEL));
+    CHECK(s->ends == 100 && in_use - before < 1024);
+    leave(s);
+    CHECK(in_use == 0);
+    cno_set_allocator(NULL);
+    wire_free(&w);
+}
+
 // ---- output ------------------------------------------------------------------------------------
 
 // PING flood of a peer that does not read (CVE-2019-9512): the engine hands everything over at once and
@@ -322,6 +349,7 @@ static void test_limits(void) {
 }
 
 int main(void) {
+    test_open_streams();
     test_unread_replies();
     test_one_octet_reads();
     test_limits();
