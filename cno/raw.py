@@ -45,6 +45,7 @@ CNO_EVENT_FAULT = CONSTANTS["CNO_EVENT_FAULT"]
 CNO_EVENT_FLOW = CONSTANTS["CNO_EVENT_FLOW"]
 CNO_EVENT_HEAD = CONSTANTS["CNO_EVENT_HEAD"]
 CNO_EVENT_PONG = CONSTANTS["CNO_EVENT_PONG"]
+CNO_EVENT_PRIORITY = CONSTANTS["CNO_EVENT_PRIORITY"]
 CNO_EVENT_PUSH = CONSTANTS["CNO_EVENT_PUSH"]
 CNO_EVENT_SETTINGS = CONSTANTS["CNO_EVENT_SETTINGS"]
 CNO_EVENT_START = CONSTANTS["CNO_EVENT_START"]
@@ -106,6 +107,18 @@ class Connection:
         self._engine.configure(**settings)
         self._tell()
 
+    def limit(self, **limits: int) -> None:
+        """Changes limits by their names in struct cno_limits_t, before connection_made.
+
+        Raises UsageError when one is out of its range or it is too late.
+        """
+        self._engine.limit(**limits)
+
+    def manual_flow(self, *, connection: bool = False) -> None:
+        """Windows are reopened by open_flow alone: those of streams, and that of the connection if
+        so asked. Before connection_made."""
+        self._engine.manual_flow(connection=connection)
+
     def connection_made(
         self,
         is_http2: bool = False,
@@ -155,6 +168,15 @@ class Connection:
         """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
         data_received(b"") goes on with them."""
         return self._engine.pending
+
+    def open_flow(self, stream: int, size: int) -> None:
+        """With manual_flow: `size` octets of this stream's body were used up."""
+        self._engine.open_flow(stream, size)
+        self._tell()
+
+    def priority(self, stream: int) -> tuple[int, bool]:
+        """Urgency (0 first, 7 last) and whether the response is incremental (RFC 9218)."""
+        return self._engine.priority(stream)
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -245,6 +267,9 @@ class Connection:
     def on_pong(self, payload: bytes) -> None:
         """The answer to a PING."""
 
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        """The client wants the response to one request in another order now (RFC 9218)."""
+
     # ---- telling ------------------------------------------------------------------------------
 
     def _tell(self, events: Iterable[Event] = (), data: bytes = b"") -> None:
@@ -309,4 +334,5 @@ _TELLERS: dict[int, Any] = {
     CNO_EVENT_SETTINGS: lambda self, _: self.on_settings(),
     CNO_EVENT_PONG: lambda self, _, payload: self.on_pong(payload),
     CNO_EVENT_CLOSE: lambda self, _: self.on_close(),
+    CNO_EVENT_PRIORITY: lambda self, stream, u, i: self.on_priority(stream, u, bool(i)),
 }

@@ -340,6 +340,13 @@ static int on_pong(void *data, const char payload[8]) {
     return commit(data, &w);
 }
 
+static int on_priority(void *data, uint32_t stream, const struct cno_priority_t *priority) {
+    struct cno__writer w = event(data, CNO_EVENT_PRIORITY, stream, 4);
+    cno__put_int(&w, priority->urgency);
+    cno__put_int(&w, priority->incremental);
+    return commit(data, &w);
+}
+
 static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
     struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 6);
     cno__put_ascii(&w, error->reason, strlen(error->reason));
@@ -365,6 +372,7 @@ static const struct cno_vtable_t CALLBACKS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 
@@ -402,9 +410,15 @@ static void trim(char **data, size_t size, size_t *capacity) {
 int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     trim(&b->events, b->events_size, &b->events_room);
     trim(&b->out, b->out_size, &b->out_room);
+    size_t before = b->out_size;
+    b->replies = before ? b->replies : 0;
+    if (b->replies > CNO_MAX_QUEUED_REPLIES)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "output-full",
+                             "the replies to earlier reads were not taken");
     b->input = data;
     b->input_size = size;
     int r = cno_consume(&b->conn, data, size);
+    b->replies += b->out_size - before;
     b->input = NULL;
     b->input_size = 0;
     b->kept = cno_pending(&b->conn);
@@ -472,20 +486,20 @@ static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     return copy;
 }
 
-int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
-                     size_t fields_size, const char *body, size_t body_size, long long total) {
+int cno_batch_respond(struct cno_batch_t *b, uint32_t stream, int code,
+                      const struct cno_header_t *list, size_t count, const char *body,
+                      size_t body_size, long long total) {
     struct answer answer;
     answer.count = 0;
-    struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
-    long count = cno__read_fields(fields, fields_size, list, sizeof(list) / sizeof(*list));
-    if (count < 0)
-        return CNO_ERROR;
+    if (count > CNO_MAX_ANSWER_FIELDS)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%zu fields, at most %d",
+                             count, CNO_MAX_ANSWER_FIELDS);
     int has_length = 0, failed = 0;
-    add_defaults(&answer, b->defaults, list, (size_t)count);
-    for (long i = 0; i < count; i++)
+    add_defaults(&answer, b->defaults, list, count);
+    for (size_t i = 0; i < count; i++)
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
-    memcpy(answer.list + answer.count, list, (size_t)count * sizeof(*list));
-    answer.count += (size_t)count;
+    memcpy(answer.list + answer.count, list, count * sizeof(*list));
+    answer.count += count;
     if (total >= 0 && !has_length && code >= 200 && code != 204 && code != 304)
         add_length(&answer, (size_t)total);
     char *copy =
@@ -497,6 +511,15 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
     int r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     cno__release(copy);
     return r;
+}
+
+int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
+                     size_t fields_size, const char *body, size_t body_size, long long total) {
+    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_ANSWER_FIELDS);
+    if (count < 0)
+        return CNO_ERROR;
+    return cno_batch_respond(b, stream, code, list, (size_t)count, body, body_size, total);
 }
 
 int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method,

@@ -93,14 +93,30 @@ struct cno_stream_t {
     uint8_t write_sized;  // write_left counts down
     uint8_t initiator;    // enum CNO_PEER_KIND
     uint8_t tunnel;       // enum CNO_TUNNEL
+    uint8_t priority;     // as in priority.h
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;
     uint32_t held;  // octets of body that cno_open_flow has not given back
 };
 
+// What a PRIORITY_UPDATE said of a stream that is not begun.
+struct cno__early {
+    uint32_t id;
+    uint8_t priority;
+};
+
 static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
+}
+
+// Octets of a stream's body were used up; more than it holds are not.
+static inline void cno__give_back(struct cno_connection_t *c, struct cno_stream_t *s,
+                                  uint32_t size) {
+    size = size < s->held ? size : s->held;
+    s->held -= size;
+    if (c->options & CNO_MANUAL_CONNECTION_FLOW)
+        c->held -= size;
 }
 
 // Keeps what an event returned for cno_error(). CNO_ERROR stands for a call of ours that failed inside
@@ -242,6 +258,12 @@ int cno__h2_apply_setting(struct cno_connection_t *, uint32_t id, uint32_t value
 int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);
+
+// ---- h2_priority.c -----------------------------------------------------------------------------
+
+int cno__h2_priority_update(struct cno_connection_t *, const struct cno__frame *);
+// A stream of the client's begins: what was said of it before holds.
+void cno__h2_priority_begin(struct cno_connection_t *, struct cno_stream_t *);
 
 // ---- h2_send.c ---------------------------------------------------------------------------------
 

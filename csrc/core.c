@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "bounds.h"
 
 // ---- life --------------------------------------------------------------------------------------
 
@@ -13,7 +14,7 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
         .budget_resets = CNO_BUDGET_RESETS,
         .budget_overhead = CNO_BUDGET_OVERHEAD,
         .goaway = {CNO__NO_GOAWAY, CNO__NO_GOAWAY},
-        .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
+        .limits = cno__limits_default,
         .settings[CNO_LOCAL] =
             {
                 .header_table_size = 4096,
@@ -32,6 +33,9 @@ void cno_fini(struct cno_connection_t *c) {
     cno__bytes_free(&c->in);
     cno__bytes_free(&c->block);
     cno__bytes_free(&c->out);
+    cno__release(c->early);
+    c->early = NULL;
+    c->early_count = 0;
     cno_hpack_fini(&c->decoder);
     cno_hpack_fini(&c->encoder);
     c->mode = CNO_MODE_OVER;
@@ -81,6 +85,16 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
 
 uint32_t cno_settings_unacked(const struct cno_connection_t *c) {
     return c->mode == CNO_MODE_H2 ? c->settings_unacked : 0;
+}
+
+int cno_limit(struct cno_connection_t *c, const struct cno_limits_t *limits) {
+    if (c->mode != CNO_MODE_NEW)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "begun", "the connection was begun already");
+    if (cno__limits_set(&c->limits, limits))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-limit", "a limit is out of its range");
+    c->budget_resets = (uint16_t)c->limits.resets;
+    c->budget_overhead = (uint16_t)c->limits.overhead;
+    return CNO_OK;
 }
 
 int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
@@ -210,7 +224,7 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
         return cno_error_set(CNO_ERRNO_ASSERTION, "nested-consume", "cno_consume from an event");
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (size && c->in.size > CNO_MAX_PIPELINED && c->read == CNO_H1_WAIT)
+    if (size && c->in.size > c->limits.pipelined && c->read == CNO_H1_WAIT)
         return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full",
                              "the exchange before is not over");
     enter(c);
@@ -497,6 +511,7 @@ int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
+    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // for its acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 
@@ -505,6 +520,6 @@ int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
     if (!s)
         return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
     enter(c);
-    s->held -= size < s->held ? size : s->held;
+    cno__give_back(c, s, size);
     return leave(c, cno__h2_open_window(c, s));
 }

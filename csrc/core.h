@@ -7,6 +7,7 @@
 
 #include "common.h"
 #include "hpack.h"
+#include "version.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,6 +49,20 @@ struct cno_settings_t {
     uint32_t no_rfc7540_priorities;    // RFC 9218 section 2.1
 };
 
+// What a peer may ask of us before it is refused. config.h has the default of each and the reason for
+// it; in cno_limit a member that is 0 stays as it is.
+struct cno_limits_t {
+    uint32_t fields;             // of a message in; pseudo-fields and cookie crumbs count; 4 to 512
+    uint32_t line;               // HTTP/1: octets of a request line
+    uint32_t head;               // HTTP/1: octets of a head
+    uint32_t drain;              // HTTP/1: octets of body read behind a complete answer
+    uint32_t pipelined;          // HTTP/1: octets kept while an exchange is unfinished
+    uint32_t connection_window;  // HTTP/2: octets of body unacknowledged; 65535 to 2^31-1
+    uint32_t promises;           // HTTP/2 client: promised streams that have not ended
+    uint32_t resets;             // HTTP/2: streams reset more than answered; to 65535
+    uint32_t overhead;           // HTTP/2: frames that carry nothing; to 65535
+};
+
 enum CNO_MESSAGE_FLAGS {
     CNO_MESSAGE_FINAL = 1,     // in: no body and no trailers follow
     CNO_MESSAGE_EXPECT = 2,    // in: the client waits for 100 (RFC 9110 section 10.1.1)
@@ -81,11 +96,18 @@ struct cno_tail_t {
     size_t headers_len;
 };
 
+// What a client says about the order in which it wants responses (RFC 9218 section 4).
+struct cno_priority_t {
+    uint8_t urgency;      // 0 is wanted first, 7 last
+    uint8_t incremental;  // whether parts of it are of use: share the bandwidth with its like
+};
+
 struct cno_connection_t;
 
 // The events. Any may be NULL. What a pointer argument points to is gone when the callback returns.
 // A callback that returns non-zero ends the call it was made in, which returns CNO_ERROR with that
-// code. Calling cno_write_* and cno_open_flow from inside is fine; cno_consume and cno_eof are not.
+// code. Calling cno_write_* and cno_open_flow from inside is fine, but for on_writev; cno_consume and
+// cno_eof are not, nor is cno_fini.
 struct cno_vtable_t {
     // Octets for the transport, in order: once per public call, more often only for bodies beyond
     // CNO_MAX_GATHER frames. The views of a body are the caller's own octets.
@@ -106,12 +128,16 @@ struct cno_vtable_t {
     int (*on_message_push)(void *, uint32_t stream, const struct cno_message_t *, uint32_t parent);
     int (*on_settings)(void *);
     int (*on_pong)(void *, const char payload[8]);
+    // The client of this stream wants another order now. What a request began with is not told:
+    // cno_priority has it from on_message_head on.
+    int (*on_priority)(void *, uint32_t stream, const struct cno_priority_t *);
     // Something the peer sent was refused: on one stream, or (0) with the whole connection. For
     // logs.
     int (*on_fault)(void *, uint32_t stream, const struct cno_error_t *);
 };
 
 struct cno_stream_t;
+struct cno__early;
 
 enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
@@ -120,6 +146,9 @@ enum CNO_CONNECTION_OPTIONS {
     CNO_H2C_UPGRADE =
         8,  // HTTP/1 turns to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server at the
             // client's wish, a client asks for it with its first request without a body
+    // Beside CNO_MANUAL_FLOW: and so is the window of the connection, so that all streams together
+    // leave no more unused than it holds. One that is not read then keeps the others waiting.
+    CNO_MANUAL_CONNECTION_FLOW = 16,
 };
 
 // Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is
@@ -145,6 +174,7 @@ struct cno_connection_t {
     struct cno_stream_t *spare;         // freed streams, for the next ones
     struct cno_stream_t *dead;          // to be freed when the outermost call returns
     struct cno_stream_t *current;       // h1: the exchange under way
+    struct cno__early *early;           // h2: priorities of streams not begun; NULL if none
     struct cno_settings_t settings[2];  // in force, by whose they are
     struct cno_settings_t pending;      // ours that the peer has not acknowledged
     uint32_t settings_unacked;
@@ -155,18 +185,20 @@ struct cno_connection_t {
     uint32_t pad_left;        // h2: octets of padding to come
     uint8_t block_flags, data_flags;
     uint16_t budget_resets, budget_overhead;
+    uint16_t early_count, early_room;  // of `early`
     int64_t window_recv, window_send;  // of the connection
-    uint32_t window_target;            // what window_recv is brought back to
-    uint32_t head_scanned;             // h1: octets of the head under way that hold no end of it
-    uint64_t offset;                   // octets of input understood so far
-    uint64_t body_left;                // h1: octets of body or chunk to come
-    uint64_t drained;                  // h1: octets of body read after the answer was complete
-    uint32_t chunk_extensions;         // h1: octets of them in this body
-    uint8_t closed[64];                // h2: how the latest remote streams ended, two bits each
-    uint64_t cancelled;                // h2: which of our latest streams we reset, a bit each
-    struct cno__bytes in;              // input that waits for more
-    struct cno__bytes block;           // h2: fragments of a header block
-    struct cno__bytes out;             // output that was not handed over yet
+    uint32_t held;                     // of window_recv, by all streams
+    struct cno_limits_t limits;
+    uint32_t head_scanned;      // h1: octets of the head under way that hold no end of it
+    uint64_t offset;            // octets of input understood so far
+    uint64_t body_left;         // h1: octets of body or chunk to come
+    uint64_t drained;           // h1: octets of body read after the answer was complete
+    uint32_t chunk_extensions;  // h1: octets of them in this body
+    uint8_t closed[64];         // h2: how the latest remote streams ended, two bits each
+    uint64_t cancelled;         // h2: which of our latest streams we reset, a bit each
+    struct cno__bytes in;       // input that waits for more
+    struct cno__bytes block;    // h2: fragments of a header block
+    struct cno__bytes out;      // output that was not handed over yet
     struct cno_hpack_t decoder, encoder;
 };
 
@@ -188,6 +220,10 @@ int cno_configure(struct cno_connection_t *, const struct cno_settings_t *);
 // for 0 may end the connection by cno_write_reset(c, 0, CNO_RST_SETTINGS_TIMEOUT) (RFC 9113
 // section 6.5.3).
 uint32_t cno_settings_unacked(const struct cno_connection_t *);
+
+// Changes limits, between cno_init and cno_begin. Errors: ASSERTION when one is out of its range or
+// it is too late; nothing has changed then.
+int cno_limit(struct cno_connection_t *, const struct cno_limits_t *);
 
 // The transport is up. CNO_HTTP1 on a server also accepts the HTTP/2 preface (RFC 9113 section 3.3)
 // unless CNO_NO_PRIOR_KNOWLEDGE is set; CNO_HTTP2 is what ALPN or a client chose.
@@ -213,6 +249,10 @@ int cno_shutdown(struct cno_connection_t *, int final);
 
 // Which version is spoken: enum CNO_HTTP_VERSION.
 int cno_version(const struct cno_connection_t *);
+
+// Server, HTTP/2: what the `priority` field of the request said, or the latest PRIORITY_UPDATE since;
+// urgency 3 and not incremental for a stream of which nothing is known.
+struct cno_priority_t cno_priority(const struct cno_connection_t *, uint32_t stream);
 
 // ---- writing -----------------------------------------------------------------------------------
 // Errors of all: INVALID_STREAM when the stream is gone, ASSERTION for what the contract forbids
@@ -259,7 +299,8 @@ int cno_write_reset(struct cno_connection_t *, uint32_t stream, enum CNO_RST_STR
 // PING (on_pong answers). HTTP/1: nothing.
 int cno_write_ping(struct cno_connection_t *, const char payload[8]);
 
-// With CNO_MANUAL_FLOW: `size` octets of this stream's body were used up.
+// With CNO_MANUAL_FLOW: `size` octets of this stream's body were used up. Windows are announced again
+// when half of one is; what a stream held is given back to the connection when it ends.
 int cno_open_flow(struct cno_connection_t *, uint32_t stream, uint32_t size);
 
 #ifdef __cplusplus

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "words.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -18,6 +19,8 @@ FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large",
       "trailer section above the limit (RFC 9112 7.1.2)");
 FAULT(UNASKED_SWITCH, 0, "unasked-upgrade",
       "101 that was not asked for, or names no protocol (RFC 9110 7.8)");
+FAULT(CHUNK_FLOOD, 400, "chunk-flood", "too many chunks of next to nothing (RFC 9112 7.1)");
+FAULT(INTERIM_FLOOD, 0, "interim-flood", "too many 1xx responses (RFC 9110 15.2)");
 FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
 
 // ---- reading -----------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     if (status && !cno__response_has_body(status, s->method))
         return 0;
     if (meta->chunked) {
+        c->head_scanned = 0;
         c->read = CNO_H1_CHUNK_LINE;
     } else if (meta->has_length) {
         c->body_left = meta->length;
@@ -116,6 +120,8 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
         return cno__h2c_switch(c, s);
     if (msg->code < 200) {
         c->read = CNO_H1_START;
+        if (cno__budget_spend(&c->budget_overhead))
+            return cno__refuse(c, &INTERIM_FLOOD, 0);
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
     }
     if (s->tunnel == CNO_TUNNEL_ASKED) {  // not granted: so the request was all that we say
@@ -139,28 +145,45 @@ static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta)
                : cno__grants_tunnel(s, 101) && (meta->upgrade & CNO__UPGRADE_FIELD);
 }
 
-static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+// Most heads come whole. Those that do not, or are not as they should be, are searched for their end
+// first, so that what a fault says does not depend on how the input was cut.
+static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
+                      struct cno_header_t *list, size_t *size) {
     const struct cno__fault *fault = NULL;
     int server = cno__is_server(c);
-    size_t size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
+    uint32_t line = server ? c->limits.line : 0;
+    size_t limit = c->limits.line < c->limits.head ? c->limits.line : c->limits.head;
+    int whole = in->size < limit && cno__h1_ends_head(in->data, in->size);
+    *size = in->size;
+    if (whole && cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, c->limits.fields,
+                                     c->block.data, size))
+        return CNO_OK;
+    *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, line, c->limits.head, &fault);
     if (fault)
         return cno__refuse(c, fault, c->head_scanned);
-    if (!size)
+    if (!*size)
         return CNO__MORE;
-    struct cno_header_t list[CNO_MAX_HEADERS + 2];
+    if (cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, c->block.data,
+                               size);
+    return fault ? cno__refuse(c, fault, *size) : CNO_OK;
+}
+
+static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED + 2];
     struct cno__h1_head head = {0};
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
-    size_t at = 0;
-    cno__bytes_clear(&c->block);
-    if (cno__bytes_reserve(&c->block, size))
-        return CNO_ERROR;
-    fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
-                               c->block.data, &at);
-    if (fault)
-        return cno__refuse(c, fault, at);
-    fault = server ? cno__request_h1(&head, list, &msg, &meta)
-                   : cno__response_h1(&head, list, &msg, &meta);
+    int server = cno__is_server(c);
+    size_t size;
+    int r = parse_head(c, in, &head, list + 2 * server, &size);
+    if (r)
+        return r;
+    const struct cno__fault *fault = server ? cno__request_h1(&head, list, &msg, &meta)
+                                            : cno__response_h1(&head, list, &msg, &meta);
     if (!fault && msg.code == 101 && !is_switch(c->current, &meta))
         fault = &UNASKED_SWITCH;
     if (!fault && server && meta.upgrade)
@@ -168,8 +191,10 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     if (fault)
         return cno__refuse(c, fault, 0);
     cno__take(c, in, size);
-    return server ? take_request(c, c->current, &msg, &meta)
-                  : take_response(c, c->current, &msg, &meta);
+    r = server ? take_request(c, c->current, &msg, &meta)
+               : take_response(c, c->current, &msg, &meta);
+    cno__bytes_clear(&c->block);
+    return r;
 }
 
 static int read_start(struct cno_connection_t *c, struct cno__input *in) {
@@ -215,7 +240,7 @@ static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t s
     cno__take(c, in, size);
     c->flags &= (uint8_t)~CNO_CONN_EXPECT;
     if (s && s->writing == CNO_AT_END && cno__is_server(c) &&
-        (c->drained += size) > CNO_MAX_H1_DRAIN) {
+        (c->drained += size) > c->limits.drain) {
         c->flags |= CNO_CONN_CLOSING;
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     }
@@ -243,7 +268,9 @@ static int read_sized(struct cno_connection_t *c, struct cno__input *in) {
 
 static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
-    const char *lf = seen ? memchr(in->data, '\n', seen) : NULL;
+    size_t before = c->head_scanned;  // of this line, as of a head: no octet is looked at twice
+    const char *lf = seen > before ? memchr(in->data + before, '\n', seen - before) : NULL;
+    c->head_scanned = (uint32_t)seen;
     if (!lf)
         return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE
                                             : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
@@ -257,6 +284,12 @@ static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     c->chunk_extensions += (uint32_t)extensions;
     if (c->chunk_extensions > CNO_MAX_H1_CHUNK_EXTENSIONS)
         return cno__refuse(c, &CHUNK_EXTENSIONS, 0);
+    // As DATA is charged: a chunk of an octet costs us more than the peer.
+    if (cno__is_server(c) && c->body_left && c->body_left < CNO_TINY_DATA &&
+        cno__budget_spend(&c->budget_overhead))
+        return cno__refuse(c, &CHUNK_FLOOD, 0);
+    if (c->body_left >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);
     cno__take(c, in, size + 1);
     c->head_scanned = 0;
     c->read = c->body_left ? CNO_H1_CHUNK : CNO_H1_TRAILERS;
@@ -284,13 +317,12 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     size_t size = 2, at = 0;
     if (in->data[0] != '\r' || in->data[1] != '\n') {
         size_t seen = in->size < CNO_MAX_H1_TRAILERS ? in->size : CNO_MAX_H1_TRAILERS;
-        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, &fault);
+        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, UINT32_MAX, &fault);
         if (fault)
             return cno__refuse(c, fault, c->head_scanned);
         if (!size)
             return seen < CNO_MAX_H1_TRAILERS ? CNO__MORE
                                               : cno__refuse(c, &TRAILERS_TOO_LARGE, seen);
-        cno__bytes_clear(&c->block);
         if (cno__bytes_reserve(&c->block, size))
             return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
@@ -299,7 +331,9 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);
-    return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    int r = c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+    cno__bytes_clear(&c->block);
+    return r;
 }
 
 int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
@@ -344,8 +378,8 @@ int cno__h1_eof(struct cno_connection_t *c) {
 
 // ---- writing -----------------------------------------------------------------------------------
 
-static char *put(char *at, const char *data, size_t size) {
-    memcpy(at, data, size);
+static inline char *put(char *at, const char *data, size_t size) {
+    cno__copy(at, data, size);
     return at + size;
 }
 

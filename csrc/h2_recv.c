@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "priority.h"
 
 #define FAULT(name, code, reason, text) \
     static const struct cno__fault name = {0, CNO_RST_##code, reason, text}
@@ -45,6 +46,8 @@ FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (
 FAULT(LATE_PUSH, CANCEL, "late-push", "PUSH_PROMISE on a stream that we reset (RFC 9113 5.1)");
 FAULT(UNSAFE_PUSH, PROTOCOL_ERROR, "unsafe-push",
       "a promised request that is not safe, cacheable and without content (RFC 9113 8.4)");
+FAULT(TOO_MANY_PROMISES, REFUSED_STREAM, "too-many-promises",
+      "more streams promised than are accepted (RFC 9113 8.4)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
 FAULT(TUNNEL_FRAME, PROTOCOL_ERROR, "frame-in-tunnel",
@@ -108,6 +111,9 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
     int informational = msg->code && msg->code < 200;
     if (informational && end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
+    int r = informational ? spend_overhead(c) : CNO_OK;
+    if (r)
+        return r;
     if (!informational)
         s->reading = CNO_AT_BODY;
     s->read_sized = meta->has_length;
@@ -156,7 +162,7 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
-// Resets a stream before it begins, without the application hearing of it.
+// A stream that is not begun: the application does not hear of it.
 static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
     unsigned char payload[4];
     int r = spend_reset(c);
@@ -169,19 +175,18 @@ static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno_
                : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
 }
 
-// What stands against one more stream of the peer's.
-static const struct cno__fault *no_room(const struct cno_connection_t *c) {
-    if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
-        return &TOO_MANY_STREAMS;
-    return NULL;
-}
-
 // A stream the client wants to begin: opened or refused.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
-    const struct cno__fault *fault = c->flags & CNO_CONN_CLOSING ? &AFTER_GOAWAY : no_room(c);
+    const struct cno__fault *fault = NULL;
+    if (c->flags & CNO_CONN_CLOSING)
+        fault = &AFTER_GOAWAY;
+    else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
+        fault = &TOO_MANY_STREAMS;
     if (fault)
         return refuse_new(c, id, fault);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
+    if (*s && c->early)
+        cno__h2_priority_begin(c, *s);
     return *s ? CNO_OK : CNO_ERROR;
 }
 
@@ -212,7 +217,9 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     struct cno__meta meta = {0};
     const struct cno__fault *fault = !cno__stream_find(c, parent) ? &LATE_PUSH
                                      : id > c->goaway[CNO_LOCAL]  ? &AFTER_GOAWAY
-                                                                  : no_room(c);
+                                     : c->stream_count[CNO_REMOTE] >= c->limits.promises
+                                         ? &TOO_MANY_PROMISES
+                                         : NULL;
     if (fault)
         return refuse_new(c, id, fault);
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
@@ -228,10 +235,10 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
-                      struct cno_buffer_t block) {
-    struct cno_header_t list[CNO_MAX_HEADERS];
-    struct cno_hpack_fields_t fields = {list, CNO_MAX_HEADERS,
+static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                       struct cno_buffer_t block) {
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED];
+    struct cno_hpack_fields_t fields = {list, c->limits.fields,
                                         c->settings[CNO_LOCAL].max_header_list_size, 0, 0};
     if (cno_hpack_decode(&c->decoder, block, &fields)) {
         cno_error_set_wire(cno_error()->wire, c->offset);
@@ -256,6 +263,8 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
                           : cno__response_h2(list, fields.count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
+    if (meta.has_priority && !(s->priority & CNO__PRIORITY_FRAME))
+        s->priority = meta.priority;
     if (cno__is_server(c)) {
         s->method = meta.method;
         if (meta.method == CNO__METHOD_CONNECT) {
@@ -267,12 +276,23 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
     return take_head(c, s, &msg, &meta, end_stream);
 }
 
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                      struct cno_buffer_t block) {
+    int r = take_fields(c, id, promised, end_stream, block);
+    // A large head must not be kept until the next one.
+    if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
+        cno_hpack_release(&c->decoder);
+    return r;
+}
+
 // ---- handlers, one per frame type --------------------------------------------------------------
 
 // HEADERS and PUSH_PROMISE: decoded in place when complete, else collected.
 static int begin_block(struct cno_connection_t *c, const struct cno__frame *frame, uint32_t stream,
                        uint32_t promised) {
     struct cno_buffer_t fragment = {(const char *)frame->payload, frame->size};
+    if (fragment.size > CNO_MAX_HEADER_BLOCK)
+        return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (frame->flags & CNO_FLAG_END_HEADERS)
         return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
     c->block_stream = stream;
@@ -313,14 +333,17 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
     if (++c->continuations > CNO_MAX_CONTINUATIONS ||
         c->block.size + frame->size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
+    int r = frame->size ? CNO_OK : spend_overhead(c);
+    if (r)
+        return r;
     if (cno__bytes_append(&c->block, frame->payload, frame->size))
         return CNO_ERROR;
     if (!(frame->flags & CNO_FLAG_END_HEADERS))
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    int r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
-                       (struct cno_buffer_t){c->block.data, c->block.size});
+    r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
+                   (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;
 }
@@ -330,13 +353,21 @@ static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
     return spend_overhead(c);
 }
 
+// The frames whose types have numbers of their own.
+static int on_other(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    return r || frame->type != CNO_FRAME_PRIORITY_UPDATE ? r : cno__h2_priority_update(c, frame);
+}
+
 static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     if (is_idle(c, frame->stream))
         return cno__refuse(c, &IDLE_STREAM, 0);
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return spend_overhead(c);
-    int r = spend_reset(c);
+    // A server whose answer is complete has lost nothing, and what we began bounds itself.
+    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing == CNO_AT_END);
+    int r = harmless ? CNO_OK : spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
 }
 
@@ -432,14 +463,19 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
 }
 
 static int on_ping(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     if (frame->flags & CNO_FLAG_ACK)
         return CNO__FIRE(c, on_pong, (const char *)frame->payload) ? CNO_ERROR : CNO_OK;
-    int r = spend_overhead(c);
-    return r ? r : cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
+    return cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
 }
 
 static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     uint32_t last = cno__read4(frame->payload) & 0x7fffffff, code = cno__read4(frame->payload + 4);
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     c->goaway[CNO_REMOTE] = last;
     // Only the announcement of one. A client may still ask; of a server nothing may be asked anymore.
     if (cno__is_server(c) && last == CNO__STREAM_MAX && code == CNO_RST_NO_ERROR)
@@ -505,8 +541,9 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
     if (s->read_sized && body > s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     s->read_left -= s->read_sized ? body : 0;
-    return body < CNO_TINY_DATA && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c)
-                                                                         : CNO_OK;
+    // A client has asked for what comes, in whatever pieces; frames of nothing it has not.
+    uint32_t tiny = cno__is_server(c) ? CNO_TINY_DATA : 1;
+    return body < tiny && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c) : CNO_OK;
 }
 
 // The header of a DATA frame: all of it is accounted here, before anything can go wrong.
@@ -532,6 +569,9 @@ static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame
         r = check_data(c, s, frame, body);
     if (r)
         return r;
+    // By the frame and not by what comes of it at once: how the input is cut makes no difference.
+    if (body >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, 1 + (body >> 10), c->limits.overhead);
     cno__take(c, in, head);
     c->data_stream = s ? frame->stream : 0;
     c->data_flags = frame->flags;
@@ -548,9 +588,10 @@ static int read_data(struct cno_connection_t *c, struct cno__input *in) {
         const char *data = in->data;
         cno__take(c, in, size);
         c->data_left -= size;
-        if (s && (c->options & CNO_MANUAL_FLOW))
+        if (s && (c->options & CNO_MANUAL_FLOW)) {
             s->held += size;
-        cno__budget_refill(&c->budget_overhead, (uint16_t)(size >> 10), CNO_BUDGET_OVERHEAD);
+            c->held += c->options & CNO_MANUAL_CONNECTION_FLOW ? size : 0;
+        }
         if (s && CNO__FIRE(c, on_message_data, s->id, data, size))
             return CNO_ERROR;
         if (c->mode != CNO_MODE_H2)
@@ -613,7 +654,7 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return CNO__MORE;
     frame.payload = (const unsigned char *)in->data + CNO_FRAME_HEADER_SIZE;
     // Taken when it is done with: a fault is told to be where the frame begins.
-    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : spend_overhead(c);
+    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : on_other(c, &frame);
     cno__take(c, in, size);
     return r;
 }

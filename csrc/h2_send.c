@@ -92,7 +92,9 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
-    last = last < c->goaway[CNO_LOCAL] ? last : c->goaway[CNO_LOCAL];
+    // Streams above what was named before were refused since: it is never raised (section 6.8).
+    if (last > c->goaway[CNO_LOCAL])
+        last = c->goaway[CNO_LOCAL];
     c->goaway[CNO_LOCAL] = last;
     cno__write4(payload, last);
     cno__write4(payload + 4, code);
@@ -107,7 +109,7 @@ int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t c
 }
 
 int cno__h2_open_window(struct cno_connection_t *c, struct cno_stream_t *s) {
-    uint32_t due = cno__window_due(c->window_recv, c->window_target, 0);
+    uint32_t due = cno__window_due(c->window_recv, c->limits.connection_window, c->held);
     if (due) {
         c->window_recv += due;
         if (write_number(c, CNO_FRAME_WINDOW_UPDATE, 0, due))
@@ -355,7 +357,7 @@ static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, cons
 int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
                        size_t size, int final) {
     int64_t window = s->window_send < c->window_send ? s->window_send : c->window_send;
-    size_t taken = size;
+    size_t asked = size, taken = size;
     if (s->framing == CNO_FRAMING_NONE) {
         size = 0;
     } else if (size && (int64_t)size > window) {
@@ -368,8 +370,10 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     c->window_send -= (int64_t)size;
     if (s->write_sized)
         s->write_left -= size;
-    cno__budget_refill(&c->budget_overhead, (uint16_t)(2 + (size >> 8 & 0x3ff)),
-                       CNO_BUDGET_OVERHEAD);
+    // Two updates may answer each frame, but not where it was one of them that made it so small.
+    size_t units = (size >> 8) + (taken == asked ? 2 : 0);
+    cno__budget_refill(&c->budget_overhead, units < 1024 ? (uint32_t)units : 1024,
+                       c->limits.overhead);
     if (size <= CNO_INLINE_BODY) {
         if (cno__h2_write_frame(c, CNO_FRAME_DATA, final ? CNO_FLAG_END_STREAM : 0, s->id, data,
                                 size))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chars.h"
+#include "priority.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -81,6 +82,20 @@ static const struct cno__fault *read_length(struct cno_buffer_t value, struct cn
     return NULL;
 }
 
+// Several lines are one Dictionary; if any is none, nothing was said (RFC 8941 section 4.2).
+static void read_priority(struct cno_buffer_t value, struct cno__meta *meta) {
+    enum { NOTHING, PRIORITY, MALFORMED };
+    if (meta->has_priority == NOTHING)
+        meta->priority = CNO__PRIORITY_DEFAULT;
+    if (meta->has_priority == MALFORMED)
+        return;
+    meta->has_priority = PRIORITY;
+    if (!cno__priority_parse(value.data, value.size, &meta->priority))
+        return;
+    meta->has_priority = MALFORMED;
+    meta->priority = CNO__PRIORITY_DEFAULT;
+}
+
 // origin-form, absolute-form, asterisk-form with OPTIONS (RFC 9112 section 3.2).
 static const struct cno__fault *check_target(struct cno_buffer_t method,
                                              struct cno_buffer_t target) {
@@ -122,6 +137,9 @@ static const struct cno__fault *regular_h2(const struct cno_header_t *field,
             return read_length(field->value, meta);
         case CNO_NAME_EXPECT:
             meta->expect = cno__list_has(field->value.data, field->value.size, "100-continue");
+            return NULL;
+        case CNO_NAME_PRIORITY:
+            read_priority(field->value, meta);
             return NULL;
         default:
             return NULL;
@@ -319,12 +337,13 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     }
 }
 
-// Walks the fields of an HTTP/1 head, taking out those that the engine answers for; *count is set to
-// how many are left.
-static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *count,
+// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. *count is set to
+// how many are left, from list[*first] on: Host, mostly the first, is taken out for nothing then.
+static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *first, size_t *count,
                                             struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
     size_t kept = 0;
+    *first = 0;
     for (size_t i = 0; i < *count && !fault; i++) {
         const struct cno_header_t *field = &list[i];
         int keep = 1;
@@ -367,10 +386,12 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
             default:
                 break;
         }
-        if (keep)
-            list[kept++] = *field;
+        if (!keep && kept == *first)
+            kept = *first = i + 1;
+        else if (keep && kept++ != i)
+            list[kept - 1] = *field;
     }
-    *count = kept;
+    *count = kept - *first;
     return fault ? fault : meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
 }
 
@@ -389,10 +410,11 @@ struct cno_buffer_t cno__authority_of(struct cno_buffer_t target) {
 const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_header_t *list,
                                          struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0}, unknown = {"unknown", 7};
-    size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list + 2, &count, &host, meta);
+    size_t first, count = head->count;
+    const struct cno__fault *fault = read_fields(list + 2, &first, &count, &host, meta);
     if (fault)
         return fault;
+    list += first;
     if (meta->chunked && head->minor == 0)
         return &OLD_CODING;
     if (!host.data && head->minor != 0)
@@ -434,15 +456,15 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
 const struct cno__fault *cno__response_h1(struct cno__h1_head *head, struct cno_header_t *list,
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0};
-    size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list, &count, &host, meta);
+    size_t first, count = head->count;
+    const struct cno__fault *fault = read_fields(list, &first, &count, &host, meta);
     if (fault)
         return fault;
     if (meta->chunked && head->minor == 0)
         return &OLD_CODING;
     msg->code = head->status;
     msg->method = head->reason;
-    msg->headers = list;
+    msg->headers = list + first;
     msg->headers_len = count;
     msg->flags = head->minor == 0 ? CNO_MESSAGE_HTTP1_0 : 0;
     meta->close |= head->minor == 0 && !meta->keep_alive;

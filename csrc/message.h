@@ -16,7 +16,9 @@ struct cno__meta {
     uint8_t keep_alive;  // h1: asked for by name
     uint8_t expect;      // 100-continue
     uint8_t te_trailers;
-    uint8_t method;                   // enum CNO__METHOD
+    uint8_t method;  // enum CNO__METHOD
+    uint8_t has_priority;
+    uint8_t priority;                 // h2: as in priority.h; only if has_priority
     uint8_t upgrade;                  // h1: enum CNO__UPGRADE
     struct cno_buffer_t h2_settings;  // h1: of the last HTTP2-Settings
 };

@@ -225,6 +225,19 @@ def test_windows() -> None:
     assert conn.kinds() == "W flow settings"
 
 
+def test_limits() -> None:
+    conn = Recorder(server=True)
+    conn.limit(fields=4, head=200)
+    with pytest.raises(raw.UsageError, match="range"):
+        conn.limit(resets=65536)
+    conn.connection_made()
+    with pytest.raises(raw.UsageError, match="begun"):
+        conn.limit(fields=5)
+    with pytest.raises(raw.ProtocolError) as caught:
+        conn.data_received(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a: b\r\n" * 4 + b"\r\n")
+    assert (caught.value.reason, caught.value.wire) == ("too-many-fields", 431)
+
+
 def test_ping() -> None:
     conn = server(http2=True)
     conn.write_ping(b"12345678")

@@ -346,6 +346,9 @@ class Observed(raw.Connection):
     def on_settings(self) -> None:
         self.say("settings")
 
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        self.say(f"priority {stream} {urgency} {incremental:d}")
+
     def on_pong(self, payload: bytes) -> None:
         self.say(f"pong {escape(payload)}")
 
@@ -509,11 +512,13 @@ class Run:
 
     def call_open(self, rest: str) -> None:
         stream, size = map(int, rest.split())
-        self.conn._engine.open_flow(stream, size)
-        self.conn._tell()
+        self.conn.open_flow(stream, size)
 
     def call_ping(self, rest: str) -> None:
         self.conn.write_ping(rest.encode())
+
+    def call_priority(self, rest: str) -> None:
+        self.conn.on_priority(int(rest), *self.conn.priority(int(rest)))
 
     def call_set(self, rest: str) -> None:
         name, value = rest.split()
@@ -604,11 +609,16 @@ class Run:
         }
         http2 = bool(self.case.has("@ http2")) or (self.case.http2 and not self.case.has("@ http1"))
         if self.case.has("@ manual-flow"):
-            engine.conn.options |= raw.CNO_MANUAL_FLOW
+            self.conn.manual_flow()
+        if self.case.has("@ manual-connection-flow"):
+            self.conn.manual_flow(connection=True)
         for _, line in self.case.lines:
             if line.startswith("@ set "):
                 name, value = line.split()[2:]
                 engine.configure(**{name: int(value)})
+            elif line.startswith("@ limit "):
+                name, value = line.split()[2:]
+                self.conn.limit(**{name: int(value)})
         self.conn.connection_made(http2, **options)
         if not http2 or self.case.has("@ bare"):
             return

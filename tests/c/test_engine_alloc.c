@@ -323,6 +323,8 @@ static struct party *h2_requests(int batched) {
     for (uint32_t id = 3; id < 43; id += 2)
         answer(p, id, SOME, "hello", 5);
     read_whole(p, "RST_STREAM 3 - u32:8;DATA 5 END_STREAM 2000*t:x;PING 0 - t:12345678");
+    read_whole(p, "0x10 0 - u32:43 t:i;0x10 0 - u32:45;0x10 0 - u32:47;0x10 0 - u32:49;"
+                  "0x10 0 - u32:51;HEADERS 43 END_HEADERS @post;0x10 0 - u32:43 t:u=1");
     return p;
 }
 

@@ -172,6 +172,13 @@ static int on_pong(void *data, const char payload[8]) {
     return 0;
 }
 
+static int on_priority(void *data, uint32_t id, const struct cno_priority_t *priority) {
+    struct run *r = data;
+    begin(r, "priority %lu %lu", id, priority->urgency);
+    plain(&r->events, priority->incremental ? "1" : "0");
+    return 0;
+}
+
 static int on_fault(void *data, uint32_t id, const struct cno_error_t *error) {
     struct run *r = data;
     char place[32];
@@ -204,6 +211,7 @@ static const struct cno_vtable_t EVENTS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 
@@ -597,6 +605,28 @@ static int configure(struct run *r, const char *line) {
     return cno_configure(&r->c, &s);
 }
 
+static int limit(struct run *r, const char *line) {
+    char name[32];
+    unsigned long value = 0;
+    struct cno_limits_t l = {0};
+    struct {
+        const char *name;
+        uint32_t *at;
+    } all[] = {{"fields", &l.fields},       {"line", &l.line},
+               {"head", &l.head},           {"drain", &l.drain},
+               {"pipelined", &l.pipelined}, {"connection_window", &l.connection_window},
+               {"promises", &l.promises},   {"resets", &l.resets},
+               {"overhead", &l.overhead}};
+    int found = 0;
+    sscanf(line, "%31s %lu", name, &value);
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        if (!strcmp(all[i].name, name))
+            *all[i].at = (uint32_t)value, found = 1;
+    if (!found)
+        printf("no such limit: %s\n", line), exit(2);
+    return cno_limit(&r->c, &l);
+}
+
 static int call_head(struct run *r, struct call *call, uint32_t id, const char *kind,
                      const char *line) {
     struct cno_message_t msg = {0};
@@ -648,6 +678,9 @@ static void make_call(struct run *r, const char *line) {
         result = cno_open_flow(&r->c, id, (uint32_t)strtoul(rest, NULL, 10));
     } else if (!strcmp(kind, "ping")) {
         result = cno_write_ping(&r->c, line);
+    } else if (!strcmp(kind, "priority")) {
+        struct cno_priority_t priority = cno_priority(&r->c, id);
+        on_priority(r, id, &priority);
     } else if (!strcmp(kind, "set")) {
         result = configure(r, line);
     } else if (!strcmp(kind, "announce") || !strcmp(kind, "shutdown")) {
@@ -680,13 +713,17 @@ static void set_up(struct run *r, const char *line, int *http2) {
         r->c.options |= CNO_H2C_UPGRADE;
     else if (!strcmp(line, "manual-flow"))
         r->c.options |= CNO_MANUAL_FLOW;
+    else if (!strcmp(line, "manual-connection-flow"))
+        r->c.options |= CNO_MANUAL_FLOW | CNO_MANUAL_CONNECTION_FLOW;
     else if (!strcmp(line, "bare"))
         r->bare = 1;
     else if (!strncmp(line, "peer ", 5))
         wire_put(&r->peer, line + 4, strlen(line + 4));
     else if (!strncmp(line, "set ", 4))
         configure(r, line + 4);
-    else if (strcmp(line, "whole") && strncmp(line, "xfail", 5))
+    else if (!strncmp(line, "limit ", 6) && limit(r, line + 6))
+        failed_call(r);
+    else if (strncmp(line, "limit ", 6) && strcmp(line, "whole") && strncmp(line, "xfail", 5))
         printf("no such setup: %s\n", line), exit(2);
 }
 
