@@ -51,6 +51,8 @@ static const struct {
 const struct cno__fault *cno__frame_check(const struct cno__frame *frame, uint32_t max_frame_size) {
     if (frame->size > max_frame_size)
         return &TOO_LARGE;
+    if (frame->type == CNO_FRAME_PRIORITY_UPDATE)
+        return frame->stream ? &HAS_STREAM : frame->size < 4 ? &BAD_SIZE : NULL;
     if (frame->type >= CNO_FRAME_UNKNOWN)
         return NULL;
     uint8_t where = SHAPES[frame->type].where, min_size = SHAPES[frame->type].min_size;
