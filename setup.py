@@ -1,16 +1,30 @@
-"""The one thing that pyproject.toml cannot say: how the extension module is built."""
+"""The one thing that pyproject.toml cannot say: how the extension modules are built."""
 
 import platform
 import sysconfig
+from glob import glob
 
-from setuptools import setup
+from setuptools import Extension, setup
+
+cpython = platform.python_implementation() == "CPython"
 
 # One wheel serves every CPython from 3.10 on, except the builds without a global lock.
-limited_api = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
-    "Py_GIL_DISABLED"
+limited_api = cpython and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+# Only makes things faster, and only there.
+accel = Extension(
+    "cno._accel",
+    sources=["cno/_accel.c"],
+    include_dirs=["csrc"],
+    depends=glob("csrc/*.h"),
+    define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
+    extra_compile_args=["-O2", "-fvisibility=hidden", "-std=c11"],
+    py_limited_api=limited_api,
+    optional=True,
 )
 
 setup(
     cffi_modules=["tools/ffi_build.py:ffibuilder"],
+    ext_modules=[accel] if cpython else [],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if limited_api else {},
 )

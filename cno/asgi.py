@@ -1,4 +1,4 @@
-"""ASGI over HTTP: a version-blind request, and the gateway that serves an application.
+"""ASGI over HTTP: a version-blind request.
 
 Framing is the engine's; sockets are somebody else's.
 """
@@ -7,30 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from email.utils import formatdate
-from functools import partial
 from marshal import dumps
-from typing import Any
+from typing import Any, NamedTuple
 
-from cno.config import Config
-from cno.connection import QUANTUM, ClientDisconnected, Connection, Stream, peer_name
-from cno.engine import CONSTANTS, Defaults, Disconnected, Event, StreamGone, UsageError
-from cno.interface import App, Message
+from cno.connection import QUANTUM, ClientDisconnected, Connection, peer_name
+from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
+from cno.interface import App, Message, Scope
 from cno.logs import ACCESS
 from cno.logs import access as access_log
 from cno.logs import error as log
 from cno.scope import http_scope
-
-# Seconds that applications have, after they were told of the end, before their tasks are cancelled.
-MERCY = 1.0
 
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 
 # How far a response is.
 _WAITING, _HELD, _BODY, _DONE = range(4)
+
+
+class Site(NamedTuple):
+    """What all requests of a gateway have in common."""
+
+    app: App
+    state: dict[str, Any] | None  # of the lifespan
+    access_log: bool
 
 
 class Request:
@@ -46,18 +48,19 @@ class Request:
     _shut = False  # nothing that is sent matters any more
     _state = _WAITING
     _status = 0
-    _fields = b""
+    _fields: Any = b""  # marshalled
     _waiters: Sequence[asyncio.Future[None]] = ()
 
     task: asyncio.Task[None]
 
-    def __init__(self, gateway: Gateway, connection: Connection, event: Event) -> None:
+    def __init__(self, site: Site, connection: Connection, base: Scope, event: Event) -> None:
+        """`base` is what cno.scope says of the connection, `event` a HEAD."""
         self.connection = connection
         self.id: int = event[1]
         self.body_done = event[2] & _FINAL != 0
-        self.scope = http_scope(connection, event, gateway.root_path, gateway.state)
-        self._app = gateway.app
-        self._access_log = gateway.access_log
+        self.scope = http_scope(base, event, site.state)
+        self._app = site.app
+        self._access_log = site.access_log
         if event[2] & _EXPECT:
             self._expect = True
 
@@ -247,21 +250,28 @@ class Request:
 
     async def run(self) -> None:
         """The task of a request."""
-        connection = self.connection
         try:
             await self._app(self.scope, self.receive, self.send)
         except Exception as error:
-            level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
-            log.log(level, "The application failed", exc_info=True)
-            self._make_up()
+            self._failed(error)
         finally:
-            if self._state != _DONE and not self._lost:
-                if not self._shut:
-                    log.error("The application ended without a complete response")
-                self._make_up()
-            connection.running.discard(self)
-            if connection.gone:
-                connection.check_gone()
+            self._ended()
+
+    def _failed(self, error: Exception) -> None:
+        """The application has raised this."""
+        level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
+        log.log(level, "The application failed", exc_info=error)
+        self._make_up()
+
+    def _ended(self) -> None:
+        """The application has returned."""
+        if self._state != _DONE and not self._lost:
+            if not self._shut:
+                log.error("The application ended without a complete response")
+            self._make_up()
+        self.connection.running.discard(self)
+        if self.connection.gone:
+            self.connection.check_gone()
 
     def _make_up(self) -> None:
         """The application has left the response unfinished."""
@@ -293,95 +303,3 @@ def _octets(body: Any) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise TypeError(f"body must be bytes, not {type(body).__name__}")
-
-
-def _root_path(path: str) -> str:
-    """With a slash in front and none behind; "" for the root itself."""
-    path = path.strip("/")
-    return f"/{path}" if path else ""
-
-
-class Gateway:
-    """Serves one application on one event loop: gives out protocols, keeps the clock, drains."""
-
-    def __init__(
-        self,
-        app: App,
-        config: Config,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        state: dict[str, Any] | None,
-    ) -> None:
-        self.app = app
-        self.loop = loop
-        self.state = state
-        self.root_path: str = _root_path(config.root_path)
-        self.access_log: bool = config.access_log and access_log.isEnabledFor(logging.INFO)
-        self.http2: bool = config.http2
-        self.keep_alive: float = config.timeout_keep_alive
-        self.max_streams: int = config.h2_max_concurrent_streams
-        self.connections: set[Connection] = set()
-        self.open: Callable[[Connection, Event], Stream] = partial(Request, self)
-        self._config = config
-        self._emptied: asyncio.Future[None] | None = None
-        self._draining = False
-        self.defaults = Defaults(self._default_fields())
-        self._timer = loop.call_later(1.0, self._tick)
-
-    def protocol(self) -> asyncio.Protocol:
-        """The factory for loop.create_server."""
-        connection = Connection(self)
-        if self._draining:
-            self.loop.call_soon(connection.shutdown)
-        return connection
-
-    def closed(self) -> None:
-        """A connection is no more."""
-        if self._emptied and not self.connections and not self._emptied.done():
-            self._emptied.set_result(None)
-
-    def shutdown(self) -> None:
-        """Begins to drain: what is under way is finished, nothing new is taken on."""
-        self._draining = True
-        for connection in list(self.connections):
-            connection.shutdown()
-
-    async def wait_closed(self) -> None:
-        """Returns when no connection and no running application is left."""
-        if self.connections:
-            self._emptied = self._emptied or self.loop.create_future()
-            await asyncio.shield(self._emptied)
-        self._timer.cancel()
-
-    def abort(self) -> None:
-        """Tells the applications http.disconnect and cuts every connection; tasks that do not end
-        by themselves are cancelled a second later."""
-        for connection in list(self.connections):
-            connection.cut()
-        self.loop.call_later(MERCY, self._cancel)
-
-    def _cancel(self) -> None:
-        for connection in self.connections:
-            for stream in connection.running:
-                stream.task.cancel()
-
-    # ---- the clock ----------------------------------------------------------------------------
-
-    def _default_fields(self) -> list[tuple[bytes, bytes]]:
-        own = list(self._config.header)
-        names = {name for name, _ in own}
-        fields: list[tuple[bytes, bytes]] = []
-        if self._config.date_header and b"date" not in names:
-            fields.append((b"date", formatdate(usegmt=True).encode()))
-        if self._config.server_header and b"server" not in names:
-            fields.append((b"server", b"cno"))
-        return fields + own
-
-    def _tick(self) -> None:
-        """Once a second: the Date field, and connections that were idle for too long."""
-        self._timer = self.loop.call_later(1.0, self._tick)
-        if self._config.date_header:
-            self.defaults.set(self._default_fields())
-        now = self.loop.time()
-        for connection in list(self.connections):
-            connection.tick(now)

@@ -56,7 +56,6 @@ _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 
 # Tasks start without a turn of the loop where the interpreter can do that.
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-start_task: Any = partial(asyncio.Task, **_EAGER) if _EAGER else asyncio.Task
 
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
 
@@ -88,6 +87,9 @@ class Stream(Protocol):
         """Nothing can be sent or will be received any more."""
 
 
+Opener = Callable[[Event], Stream]
+
+
 class Host(Protocol):
     """What a connection is told by whoever serves."""
 
@@ -97,7 +99,9 @@ class Host(Protocol):
     keep_alive: float  # seconds
     max_streams: int
     connections: set[Connection]  # that have a transport or an application running
-    open: Callable[[Connection, Event], Stream]  # a request head has come
+
+    def opener(self, connection: Connection) -> Opener:
+        """What begins a stream for each request head of this connection, as it is now."""
 
     def closed(self) -> None:
         """One of the connections is no more."""
@@ -118,7 +122,8 @@ class Connection(asyncio.Protocol):
         self._feed = self.engine.feed
         self._output = self.engine.output
         self.answer = self.engine.answer
-        self._open = host.open
+        self._open: Opener  # for the next request head
+        self._start: Any = partial(asyncio.Task, loop=host.loop, **_EAGER)
         self._max_streams = host.max_streams
         self.streams: dict[int, Stream] = {}
         self.running: set[Stream] = set()
@@ -163,6 +168,7 @@ class Connection(asyncio.Protocol):
             self.server = (str(own[0]), int(own[1]))
         elif own:
             self.server = (own if isinstance(own, str) else bytes(own).decode(), None)
+        self._open = self.host.opener(self)
         self.engine.configure(max_concurrent_streams=self.host.max_streams)
         self.engine.begin(http2=self.http2, prior_knowledge=self.host.http2 and secure is None)
         self.flush()
@@ -200,6 +206,7 @@ class Connection(asyncio.Protocol):
         """Every request learns that nobody listens any more."""
         self._over = True
         self._transport = None
+        del self._open  # which knows this connection
         self.gone = True
         self._lose_all()
         self.check_gone()
@@ -245,6 +252,7 @@ class Connection(asyncio.Protocol):
         elif kind == _SETTINGS:
             self.http2 = True
             self.http_version = "2"
+            self._open = self.host.opener(self)
         elif kind == _FLOW:
             self._wake(self._blocked, event[1])
         elif kind == _FAULT:
@@ -259,10 +267,10 @@ class Connection(asyncio.Protocol):
             self._reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
             return
         self._busy = True
-        stream = self._open(self, event)
+        stream = self._open(event)
         self.streams[event[1]] = stream
         self.running.add(stream)
-        stream.task = start_task(stream.run(), loop=self.loop)
+        stream.task = self._start(stream.run())
 
     def _on_data(self, stream: Stream, data: bytes) -> None:
         if stream.feed(data) >= BODY_BUFFER and not self.http2:

@@ -20,6 +20,15 @@ CONSTANTS: dict[str, int] = {
     if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
 }
 
+# Where the functions are that cno._accel calls past cffi, and the size of what they take.
+ADDRESSES: tuple[int, ...] = (
+    ffi.sizeof("struct cno_batch_t"),
+    *(
+        int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+        for name in ("cno_batch_consume", "cno_batch_respond")
+    ),
+)
+
 # What every request calls.
 _consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
 
@@ -129,7 +138,7 @@ class Engine:
             raise MemoryError
         self.conn = ffi.addressof(self.batch, "conn")
         if gateway:
-            self.conn.options |= lib.CNO_MANUAL_FLOW
+            self.manual_flow()
         self._defaults = defaults
         if defaults is not None:
             self.batch.defaults = defaults.handle
@@ -144,10 +153,38 @@ class Engine:
             setattr(new, name, value)
         _check(lib.cno_configure(self.conn, new))
 
-    def begin(self, *, http2: bool, prior_knowledge: bool = True) -> None:
-        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2."""
+    def limit(self, **limits: int) -> None:
+        """Changes limits by name (`struct cno_limits_t`), before `begin`.
+
+        Raises UsageError when one is out of its range or it is too late; nothing has changed then.
+        """
+        _check(lib.cno_limit(self.conn, ffi.new("struct cno_limits_t *", limits)))
+
+    def manual_flow(self, *, connection: bool = False) -> None:
+        """Windows of streams, and with `connection` that of the connection, are reopened by
+        `open_flow` alone. Before `begin`."""
+        self.conn.options |= lib.CNO_MANUAL_FLOW
+        if connection:
+            self.conn.options |= lib.CNO_MANUAL_CONNECTION_FLOW
+
+    def begin(
+        self,
+        *,
+        http2: bool,
+        prior_knowledge: bool = True,
+        offer_upgrade: bool = False,
+        h2c: bool = False,
+    ) -> None:
+        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at
+        its preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end
+        comes when they are answered. `h2c` lets HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540
+        section 3.2)."""
         if not prior_knowledge:
             self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
+        if offer_upgrade:
+            self.conn.options |= lib.CNO_OFFER_UPGRADE
+        if h2c:
+            self.conn.options |= lib.CNO_H2C_UPGRADE
         version = lib.CNO_HTTP2 if http2 else lib.CNO_HTTP1
         _check(lib.cno_begin(self.conn, version))
         self.batch.version = version
@@ -159,14 +196,18 @@ class Engine:
         if size <= 0:
             if not size:
                 return ()
-            error = _error()
-            if not isinstance(error, ProtocolError):
-                raise error
+            self.raise_unless_told()
             size = batch.events_size
         batch.events_size = 0
         # The octets are the engine's own, whatever the peer sent.
         events: list[Event] = loads(_buffer(batch.events, size))  # noqa: S302
         return events
+
+    def raise_unless_told(self) -> None:
+        """Raises the last error unless it is the peer's, of which a FAULT event tells."""
+        error = _error()
+        if not isinstance(error, ProtocolError):
+            raise error
 
     def events(self) -> Sequence[Event]:
         """What calls other than `feed` have made happen."""
@@ -186,6 +227,11 @@ class Engine:
         batch.out_size = 0
         octets: bytes = _buffer(batch.out, size)[:]
         return octets
+
+    @property
+    def address(self) -> int:
+        """Of the batch, which lives as long as this object."""
+        return int(ffi.cast("uintptr_t", self.batch))
 
     @property
     def http2(self) -> bool:
@@ -257,6 +303,12 @@ class Engine:
             raise ValueError("the payload of a PING has eight octets")
         _check(lib.cno_write_ping(self.conn, payload))
 
+    def priority(self, stream: int) -> tuple[int, bool]:
+        """Urgency (0 first, 7 last) and whether parts are of use (RFC 9218), as the client of a
+        stream said it last; (3, False) if it did not."""
+        priority = lib.cno_priority(self.conn, stream)
+        return priority.urgency, bool(priority.incremental)
+
     def open_flow(self, stream: int, size: int) -> None:
         """`size` octets of this stream's body were used up."""
         _check(lib.cno_open_flow(self.conn, stream, size))
@@ -268,6 +320,19 @@ class Engine:
     def eof(self) -> None:
         """The transport has ended. Raises ProtocolError when that cut a stream."""
         _check(lib.cno_eof(self.conn))
+
+    @property
+    def settings_unacked(self) -> int:
+        """How many SETTINGS frames of ours the peer has not acknowledged."""
+        count: int = lib.cno_settings_unacked(self.conn)
+        return count
+
+    @property
+    def pending(self) -> int:
+        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
+        `feed(b"")` goes on with them."""
+        size: int = lib.cno_pending(self.conn)
+        return size
 
     @property
     def next_stream(self) -> int:

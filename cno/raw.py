@@ -45,11 +45,14 @@ CNO_EVENT_FAULT = CONSTANTS["CNO_EVENT_FAULT"]
 CNO_EVENT_FLOW = CONSTANTS["CNO_EVENT_FLOW"]
 CNO_EVENT_HEAD = CONSTANTS["CNO_EVENT_HEAD"]
 CNO_EVENT_PONG = CONSTANTS["CNO_EVENT_PONG"]
+CNO_EVENT_PRIORITY = CONSTANTS["CNO_EVENT_PRIORITY"]
 CNO_EVENT_PUSH = CONSTANTS["CNO_EVENT_PUSH"]
 CNO_EVENT_SETTINGS = CONSTANTS["CNO_EVENT_SETTINGS"]
 CNO_EVENT_START = CONSTANTS["CNO_EVENT_START"]
 CNO_EVENT_TAIL = CONSTANTS["CNO_EVENT_TAIL"]
 CNO_MESSAGE_FINAL = CONSTANTS["CNO_MESSAGE_FINAL"]
+CNO_MESSAGE_UPGRADE = CONSTANTS["CNO_MESSAGE_UPGRADE"]
+_UPGRADE = -1  # an event of `Connection` alone: the engine has a flag for it
 
 
 def __getattr__(name: str) -> int:
@@ -97,9 +100,44 @@ class Connection:
 
     # ---- life ---------------------------------------------------------------------------------
 
-    def connection_made(self, is_http2: bool = False) -> None:
-        """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface."""
-        self._engine.begin(http2=is_http2)
+    def configure(self, **settings: int) -> None:
+        """Changes our settings by the names of `struct cno_settings_t`; on a running HTTP/2
+        connection they bind the peer when it acknowledges them. Raises UsageError when one is out
+        of its range, WouldBlock until those before are acknowledged."""
+        self._engine.configure(**settings)
+        self._tell()
+
+    def limit(self, **limits: int) -> None:
+        """Changes limits by their names in struct cno_limits_t, before connection_made.
+
+        Raises UsageError when one is out of its range or it is too late.
+        """
+        self._engine.limit(**limits)
+
+    def manual_flow(self, *, connection: bool = False) -> None:
+        """Windows are reopened by open_flow alone: those of streams, and that of the connection if
+        so asked. Before connection_made."""
+        self._engine.manual_flow(connection=connection)
+
+    def connection_made(
+        self,
+        is_http2: bool = False,
+        *,
+        prior_knowledge: bool = True,
+        offer_upgrade: bool = False,
+        h2c: bool = False,
+    ) -> None:
+        """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface, unless
+        `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by
+        on_upgrade, and of its end (on_message_tail) only when the answer is not 101. `h2c` lets
+        HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server when it is asked, a client
+        asks with its first request if that has no body."""
+        self._engine.begin(
+            http2=is_http2,
+            prior_knowledge=prior_knowledge,
+            offer_upgrade=offer_upgrade,
+            h2c=h2c,
+        )
         self._tell()
 
     def connection_lost(self) -> None:
@@ -118,6 +156,27 @@ class Connection:
         """No new streams; on_close when those that are open have ended."""
         self._engine.shutdown(final=True)
         self._tell()
+
+    @property
+    def settings_unacked(self) -> int:
+        """How many SETTINGS frames of ours the peer has not acknowledged; a caller that waited too
+        long ends the connection by write_reset(0, CNO_RST_SETTINGS_TIMEOUT)."""
+        return self._engine.settings_unacked
+
+    @property
+    def pending(self) -> int:
+        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
+        data_received(b"") goes on with them."""
+        return self._engine.pending
+
+    def open_flow(self, stream: int, size: int) -> None:
+        """With manual_flow: `size` octets of this stream's body were used up."""
+        self._engine.open_flow(stream, size)
+        self._tell()
+
+    def priority(self, stream: int) -> tuple[int, bool]:
+        """Urgency (0 first, 7 last) and whether the response is incremental (RFC 9218)."""
+        return self._engine.priority(stream)
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -156,7 +215,7 @@ class Connection:
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Ends a stream; stream 0 is a shutdown."""
+        """Ends a stream; stream 0 is all and the connection, or with NO_ERROR a shutdown."""
         self._engine.reset(stream, code)
         self._tell()
 
@@ -187,6 +246,10 @@ class Connection:
     ) -> None:
         """A request (code 0) or response; a response's method is its HTTP/1 reason phrase."""
 
+    def on_upgrade(self, stream: int) -> None:
+        """Behind the head of a request for a tunnel (CONNECT, or Upgrade where that is offered),
+        and of the response that grants one: from there on the data of the stream has no framing."""
+
     def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
         """The message is complete."""
 
@@ -203,6 +266,9 @@ class Connection:
 
     def on_pong(self, payload: bytes) -> None:
         """The answer to a PING."""
+
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        """The client wants the response to one request in another order now (RFC 9218)."""
 
     # ---- telling ------------------------------------------------------------------------------
 
@@ -239,6 +305,8 @@ def _parts(event: Event, data: bytes) -> Iterator[Event]:
             yield (CNO_EVENT_START, stream)
         method = method if isinstance(method, str) else _text(method)
         yield (kind, stream, code, method, _text(target), _headers(fields))
+        if flags & CNO_MESSAGE_UPGRADE:
+            yield (_UPGRADE, stream)
         if flags & CNO_MESSAGE_FINAL:
             yield (CNO_EVENT_TAIL, stream, None)
     elif kind == CNO_EVENT_DATA:
@@ -259,10 +327,12 @@ _TELLERS: dict[int, Any] = {
     CNO_EVENT_HEAD: lambda self, *event: self.on_message_head(*event),
     CNO_EVENT_DATA: lambda self, *event: self.on_message_data(*event),
     CNO_EVENT_TAIL: lambda self, *event: self.on_message_tail(*event),
+    _UPGRADE: lambda self, stream: self.on_upgrade(stream),
     CNO_EVENT_END: lambda self, *event: self.on_stream_end(*event),
     CNO_EVENT_FLOW: lambda self, stream: self.on_flow_increase(stream),
     CNO_EVENT_PUSH: lambda self, *event: self.on_message_push(*event),
     CNO_EVENT_SETTINGS: lambda self, _: self.on_settings(),
     CNO_EVENT_PONG: lambda self, _, payload: self.on_pong(payload),
     CNO_EVENT_CLOSE: lambda self, _: self.on_close(),
+    CNO_EVENT_PRIORITY: lambda self, stream, u, i: self.on_priority(stream, u, bool(i)),
 }

@@ -6,15 +6,34 @@ from typing import Any
 
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Event
+from cno.interface import Scope
 
-SPEC_VERSION = "2.5"
+# scope["asgi"]
+ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 _HTTP1_0: int = CONSTANTS["CNO_MESSAGE_HTTP1_0"]
 
 
-def http_scope(
-    connection: Connection, event: Event, root_path: str, state: dict[str, Any] | None
-) -> dict[str, Any]:
+def scope_base(connection: Connection, root_path: str) -> Scope:
+    """What all scopes of a connection have in common; copied for each."""
+    return {
+        "type": "http",
+        "asgi": None,
+        "http_version": connection.http_version,
+        "server": connection.server,
+        "client": connection.client,
+        "scheme": connection.scheme,
+        "method": "",
+        "root_path": root_path,
+        "path": "",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": None,
+        "extensions": None,
+    }
+
+
+def http_scope(base: Scope, event: Event, state: dict[str, Any] | None) -> Scope:
     """The scope for a HEAD event.
 
     A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
@@ -23,23 +42,17 @@ def http_scope(
     path = event[6]
     if type(path) is not str:
         path = path.decode("utf-8", "replace")
+    root_path = base["root_path"]
     if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
         path = root_path + path
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
-        "http_version": connection.http_version,
-        "server": connection.server,
-        "client": connection.client,
-        "scheme": connection.scheme,
-        "method": event[4],
-        "root_path": root_path,
-        "path": path,
-        "raw_path": event[5],
-        "query_string": event[7],
-        "headers": event[8],
-        "extensions": {},
-    }
+    scope = dict(base)
+    scope["asgi"] = ASGI.copy()
+    scope["method"] = event[4]
+    scope["path"] = path
+    scope["raw_path"] = event[5]
+    scope["query_string"] = event[7]
+    scope["headers"] = event[8]
+    scope["extensions"] = {}
     if state is not None:
         scope["state"] = state.copy()
     if event[2] & _HTTP1_0:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cno import listen, tls
-from cno.asgi import Gateway
 from cno.config import Config
+from cno.gateway import Gateway
 from cno.lifespan import Lifespan
 from cno.loader import load
 from cno.logs import error as log

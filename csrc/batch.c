@@ -205,6 +205,24 @@ static int on_start(void *data, uint32_t stream) {
     return 0;
 }
 
+static int is_connect(const struct cno_message_t *msg) {
+    return msg->method.size == 7 && !memcmp(msg->method.data, "CONNECT", 7);
+}
+
+static int asks_websocket(const struct cno_message_t *msg) {
+    int connect = is_connect(msg),
+        get = msg->method.size == 3 && !memcmp(msg->method.data, "GET", 3);
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        struct cno_buffer_t value = msg->headers[i].value;
+        if (connect && msg->headers[i].id == CNO_NAME_P_PROTOCOL)
+            return cno__equals_icase(value.data, value.size, "websocket");
+        if (get && msg->headers[i].id == CNO_NAME_UPGRADE &&
+            cno__list_has(value.data, value.size, "websocket"))
+            return 1;
+    }
+    return 0;
+}
+
 // A gateway is no tunnel: CONNECT is answered here (RFC 9110 section 9.3.6).
 static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
     struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
@@ -225,11 +243,16 @@ static void upper(struct cno__writer *w, size_t size) {
 
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
     struct cno_batch_t *b = data;
-    if ((b->flags & CNO_BATCH_GATEWAY) && msg->method.size == 7 &&
-        !memcmp(msg->method.data, "CONNECT", 7))
-        return refuse_connect(b, stream);
     uint32_t flags = msg->flags | (b->started == stream ? CNO_BATCH_START : 0);
     int gateway = (b->flags & CNO_BATCH_GATEWAY) && !msg->code;
+    if (gateway && (flags & CNO_MESSAGE_UPGRADE)) {
+        if (asks_websocket(msg))
+            flags |= CNO_BATCH_WEBSOCKET;
+        else if (is_connect(msg))
+            return refuse_connect(b, stream);
+        else
+            flags = (flags & ~(uint32_t)CNO_MESSAGE_UPGRADE) | CNO_MESSAGE_FINAL;
+    }
     if (b->started == stream)
         b->started = 0;
     struct cno__writer w = event(b, CNO_EVENT_HEAD, stream, 9);
@@ -249,7 +272,7 @@ static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg)
         cno__put_none(&w);
         put_fields(&w, msg->headers, msg->headers_len);
     }
-    b->headed = msg->flags & CNO_MESSAGE_FINAL ? stream : 0;
+    b->headed = flags & CNO_MESSAGE_FINAL ? stream : 0;
     return commit(b, &w);
 }
 
@@ -317,6 +340,13 @@ static int on_pong(void *data, const char payload[8]) {
     return commit(data, &w);
 }
 
+static int on_priority(void *data, uint32_t stream, const struct cno_priority_t *priority) {
+    struct cno__writer w = event(data, CNO_EVENT_PRIORITY, stream, 4);
+    cno__put_int(&w, priority->urgency);
+    cno__put_int(&w, priority->incremental);
+    return commit(data, &w);
+}
+
 static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
     struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 6);
     cno__put_ascii(&w, error->reason, strlen(error->reason));
@@ -342,6 +372,7 @@ static const struct cno_vtable_t CALLBACKS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 
@@ -379,12 +410,17 @@ static void trim(char **data, size_t size, size_t *capacity) {
 int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     trim(&b->events, b->events_size, &b->events_room);
     trim(&b->out, b->out_size, &b->out_room);
+    size_t before = b->out_size;
+    b->replies = before ? b->replies : 0;
+    if (b->replies > CNO_MAX_QUEUED_REPLIES)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "output-full",
+                             "the replies to earlier reads were not taken");
     b->input = data;
     b->input_size = size;
     int r = cno_consume(&b->conn, data, size);
+    b->replies += b->out_size - before;
     b->input = NULL;
     b->input_size = 0;
-    b->headed = 0;
     b->kept = cno_pending(&b->conn);
     b->version = (uint32_t)cno_version(&b->conn);
     return tell_start(b) || r || b->events_size > INT32_MAX ? CNO_ERROR : (int)b->events_size;
@@ -450,20 +486,20 @@ static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     return copy;
 }
 
-int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
-                     size_t fields_size, const char *body, size_t body_size, long long total) {
+int cno_batch_respond(struct cno_batch_t *b, uint32_t stream, int code,
+                      const struct cno_header_t *list, size_t count, const char *body,
+                      size_t body_size, long long total) {
     struct answer answer;
     answer.count = 0;
-    struct cno_header_t list[CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1];
-    long count = cno__read_fields(fields, fields_size, list, sizeof(list) / sizeof(*list));
-    if (count < 0)
-        return CNO_ERROR;
+    if (count > CNO_MAX_ANSWER_FIELDS)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%zu fields, at most %d",
+                             count, CNO_MAX_ANSWER_FIELDS);
     int has_length = 0, failed = 0;
-    add_defaults(&answer, b->defaults, list, (size_t)count);
-    for (long i = 0; i < count; i++)
+    add_defaults(&answer, b->defaults, list, count);
+    for (size_t i = 0; i < count; i++)
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
-    memcpy(answer.list + answer.count, list, (size_t)count * sizeof(*list));
-    answer.count += (size_t)count;
+    memcpy(answer.list + answer.count, list, count * sizeof(*list));
+    answer.count += count;
     if (total >= 0 && !has_length && code >= 200 && code != 204 && code != 304)
         add_length(&answer, (size_t)total);
     char *copy =
@@ -475,6 +511,15 @@ int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const cha
     int r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     cno__release(copy);
     return r;
+}
+
+int cno_batch_answer(struct cno_batch_t *b, uint32_t stream, int code, const char *fields,
+                     size_t fields_size, const char *body, size_t body_size, long long total) {
+    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_ANSWER_FIELDS);
+    if (count < 0)
+        return CNO_ERROR;
+    return cno_batch_respond(b, stream, code, list, (size_t)count, body, body_size, total);
 }
 
 int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method,

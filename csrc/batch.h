@@ -44,11 +44,18 @@ enum CNO_EVENT {
     CNO_EVENT_FAULT = 9,
     // kind, 0
     CNO_EVENT_CLOSE = 10,
+    // kind, stream, urgency, incremental
+    CNO_EVENT_PRIORITY = 11,
 };
 
 enum CNO_BATCH_FLAGS {
     // In an event: on_stream_start came with the head.
     CNO_BATCH_START = 256,
+    // To a gateway: CNO_MESSAGE_UPGRADE came with it, and the tunnel would be a WebSocket (RFC 6455 by
+    // Upgrade, RFC 8441). Grant it by a head with 101 on HTTP/1, where `upgrade: websocket` is to be
+    // among its fields, and with 200 on HTTP/2; then consume nothing once, for what was kept. Other
+    // requests to upgrade are given to a gateway as complete HTTP requests.
+    CNO_BATCH_WEBSOCKET = 512,
     // To cno_batch_new: requests are for a gateway. `:authority` becomes `host`, the other
     // pseudo-fields go,
     // cookie crumbs are joined, the path is cut from the target and decoded.
@@ -66,6 +73,7 @@ struct cno_batch_t {
     char *out;  // octets for the transport; take them and set out_size to 0
     size_t out_size;
     size_t out_room;
+    size_t replies;    // octets of `out` that reading made
     size_t kept;       // cno_pending() after the last cno_batch_consume
     uint32_t version;  // cno_version() after the last call
     uint32_t flags;
@@ -82,6 +90,8 @@ struct cno_batch_t *cno_batch_new(enum CNO_CONNECTION_KIND, uint32_t flags);
 void cno_batch_free(struct cno_batch_t *);
 
 // cno_consume. Returns events_size, or CNO_ERROR: events and output may be there all the same.
+// WOULD_BLOCK as well while more than CNO_MAX_QUEUED_REPLIES octets of output that earlier reads made
+// are not taken: the peer does not read, and is not read.
 int cno_batch_consume(struct cno_batch_t *, const char *data, size_t size);
 
 // cno_write_head. `code` 0 is a request, with method and path. `fields` is a marshalled list of
@@ -90,10 +100,16 @@ int cno_batch_head(struct cno_batch_t *, uint32_t stream, int code, const char *
                    size_t method_size, const char *path, size_t path_size, const char *fields,
                    size_t fields_size, int final);
 
-// cno_write_message for what an application answers: names are lowered where HTTP/2 is spoken and
-// the default fields that it did not set are added. `total` is the size of the whole body, of which
-// `body` may be only the first part, or -1 while it is not known; it becomes Content-Length if the
-// application gave none. Returns how many octets of `body` were taken.
+// cno_write_message for what an application answers, with at most CNO_MAX_ANSWER_FIELDS: names are
+// lowered where HTTP/2 is spoken and the default fields that it did not set are added. `total` is
+// the size of the whole body, of which `body` may be only the first part, or -1 while it is not
+// known; it becomes Content-Length if the application gave none. Returns how many octets of `body`
+// were taken.
+int cno_batch_respond(struct cno_batch_t *, uint32_t stream, int code,
+                      const struct cno_header_t *list, size_t count, const char *body,
+                      size_t body_size, long long total);
+
+// The same with marshalled fields.
 int cno_batch_answer(struct cno_batch_t *, uint32_t stream, int code, const char *fields,
                      size_t fields_size, const char *body, size_t body_size, long long total);
 

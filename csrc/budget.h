@@ -1,11 +1,11 @@
 // What a peer may cost us for nothing, without a clock (RFC 9113 section 10.5).
 //
-// Two counters per connection. `resets` is spent by a stream that ends before its answer is
-// complete, whichever side reset it (CVE-2023-44487, CVE-2025-8671). `overhead` is spent by frames
-// that carry no message: SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types, empty or tiny
-// DATA, frames on dead streams. Both are refilled by useful work (an exchange that is completed, a
-// body that moves), so an honest client never runs dry however long it stays. An empty budget is
-// ENHANCE_YOUR_CALM.
+// Two counters per connection. `resets` is spent by a stream of the peer's that ends before its
+// answer is complete, whichever side reset it (CVE-2023-44487), and by what makes us reset one
+// (CVE-2025-8671). `overhead` is spent by frames that carry no message: SETTINGS, PING, GOAWAY,
+// PRIORITY, WINDOW_UPDATE, unknown types, empty or tiny DATA and CONTINUATION, 1xx, frames on dead
+// streams. Both are refilled by useful work (an answer that is complete, a body that moves), so an
+// honest client never runs dry however long it stays. An empty budget is ENHANCE_YOUR_CALM.
 #pragma once
 
 #include <stdint.h>
@@ -18,6 +18,7 @@ static inline int cno__budget_spend(uint16_t *budget) {
     return 0;
 }
 
-static inline void cno__budget_refill(uint16_t *budget, uint16_t units, uint16_t limit) {
-    *budget = limit - *budget < units ? limit : (uint16_t)(*budget + units);
+// `limit` fits in 16 bits.
+static inline void cno__budget_refill(uint16_t *budget, uint32_t units, uint32_t limit) {
+    *budget = (uint16_t)(limit - *budget < units ? limit : *budget + units);
 }

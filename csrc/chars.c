@@ -101,6 +101,14 @@ int cno__value_is_valid(const char *value, size_t size) {
         return 0;
     if (size <= 8)
         return !not_in_value(cno__load_upto8(value, size));
+#ifdef __SSE2__
+    if (size >= 16) {
+        unsigned any = not_in_value16(value + size - 16);
+        for (size_t i = 0; i < size - 16; i += 16)
+            any |= not_in_value16(value + i);
+        return !any;
+    }
+#endif
     uint64_t bad = not_in_value(cno__load8(value + size - 8));
     for (size_t i = 0; i < size - 8; i += 8)
         bad |= not_in_value(cno__load8(value + i));
@@ -158,9 +166,9 @@ enum CNO_NAME cno__name_id(const char *name, size_t size) {
                    : IS("server") ? CNO_NAME_SERVER
                                   : CNO_NAME_OTHER;
         case 7:
-            return IS("trailer")   ? CNO_NAME_TRAILER
-                   : IS("upgrade") ? CNO_NAME_UPGRADE
-                                   : CNO_NAME_OTHER;
+            return IS("upgrade") ? CNO_NAME_UPGRADE : CNO_NAME_OTHER;
+        case 8:
+            return IS("priority") ? CNO_NAME_PRIORITY : CNO_NAME_OTHER;
         case 10:
             return IS("connection")   ? CNO_NAME_CONNECTION
                    : IS("keep-alive") ? CNO_NAME_KEEP_ALIVE
@@ -196,29 +204,110 @@ int cno__name_is_token(const char *name, size_t size) {
     return size != 0;
 }
 
+// Lowers the letters of a word. Returns the lanes that hold anything but letters, digits and '-',
+// of which almost all names are made.
+static inline uint64_t lower_name(uint64_t word, uint64_t *lower) {
+    uint64_t low = word & LANES(0x7f);
+    uint64_t is_upper = (low + LANES(0x80 - 'A')) & ~(low + LANES(0x7f - 'Z')) & LANES(0x80);
+    *lower = word | is_upper >> 2;
+    low |= is_upper >> 2;
+    uint64_t is_letter = (low + LANES(0x80 - 'a')) & ~(low + LANES(0x7f - 'z'));
+    uint64_t is_digit = (low + LANES(0x80 - '0')) & ~(low + LANES(0x7f - '9'));
+    uint64_t not_dash = (low ^ LANES('-')) + LANES(0x7f);
+    return ((~is_letter & ~is_digit & not_dash) | word) & LANES(0x80);
+}
+
+#ifdef __SSE2__
+static inline __m128i between16(__m128i octets, char first, char last) {
+    return _mm_and_si128(_mm_cmpgt_epi8(octets, _mm_set1_epi8((char)(first - 1))),
+                         _mm_cmpgt_epi8(_mm_set1_epi8((char)(last + 1)), octets));
+}
+
+// The same for sixteen octets, which go to `lower`: one bit each.
+static inline unsigned lower_name16(const char *data, char *lower) {
+    __m128i octets = _mm_loadu_si128((const __m128i *)data);
+    octets = _mm_or_si128(octets, _mm_and_si128(between16(octets, 'A', 'Z'), _mm_set1_epi8(0x20)));
+    _mm_storeu_si128((__m128i *)lower, octets);
+    __m128i dash = _mm_cmpeq_epi8(octets, _mm_set1_epi8('-'));
+    __m128i common = _mm_or_si128(between16(octets, 'a', 'z'), between16(octets, '0', '9'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(common, dash)) ^ 0xffff;
+}
+#endif
+
+// How many of the octets at `data` are letters, digits and '-', at least as far as whole words show.
+static inline size_t common_name(const char *data, size_t size, char *lower) {
+    size_t i = 0;
+    uint64_t word, others;
+#ifdef __SSE2__
+    for (; size - i >= 16; i += 16) {
+        unsigned bad = lower_name16(data + i, lower + i);
+        if (bad)
+            return i + (size_t)__builtin_ctz(bad);
+    }
+#endif
+    for (; size - i >= 8; i += 8) {
+        others = lower_name(cno__load8(data + i), &word);
+        cno__store8(lower + i, word);
+        if (others)
+            return i + first_lane(others);
+    }
+    if (i == size || size < 8)
+        return i;
+    others = lower_name(cno__load8(data + size - 8), &word);
+    cno__store8(lower + size - 8, word);
+    return others ? size - 8 + first_lane(others) : size;
+}
+
+size_t cno__token_lower(const char *data, size_t size, char *lower) {
+    size_t i = common_name(data, size, lower);
+    for (unsigned char c; i < size && (c = cno__tchar_lower[(unsigned char)data[i]]); i++)
+        lower[i] = (char)c;
+    return i;
+}
+
 int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
-    unsigned difference = 0;
+    if (size >= 8 && size <= 16) {
+        uint64_t first = cno__load8(name), last = cno__load8(name + size - 8), f, l;
+        if (!(lower_name(first, &f) | lower_name(last, &l))) {
+            cno__store8(lower, f);
+            cno__store8(lower + size - 8, l);
+            *changed = f != first || l != last;
+            return 1;
+        }
+    } else if (size >= 4 && size < 8) {
+        uint64_t both = cno__load_upto8(name, size), b;
+        if (!lower_name(both, &b)) {
+            uint32_t first = (uint32_t)b, last = (uint32_t)(b >> 32);
+            memcpy(lower, &first, sizeof(first));
+            memcpy(lower + size - 4, &last, sizeof(last));
+            *changed = b != both;
+            return 1;
+        }
+    }
     size_t i = size && name[0] == ':';
     if (i == size)
         return 0;
     lower[0] = ':';
-    for (; i < size; i++) {
-        unsigned char c = (unsigned char)name[i], l = cno__tchar_lower[c];
-        if (!l)
-            return 0;
-        lower[i] = (char)l;
-        difference |= c ^ l;
-    }
-    *changed = difference != 0;
+    if (i + cno__token_lower(name + i, size - i, lower + i) < size)
+        return 0;
+    *changed = !cno__same(name, lower, size);
     return 1;
 }
 
 // ---- values ------------------------------------------------------------------------------------
 
-static const unsigned char NOT_IN_HOST[128] = {
-    ['"'] = 1, ['#'] = 1, [','] = 1, ['/'] = 1, ['<'] = 1,  ['>'] = 1,
-    ['?'] = 1, ['@'] = 1, ['['] = 1, [']'] = 1, ['\\'] = 1, ['^'] = 1,
-    ['`'] = 1, ['{'] = 1, ['|'] = 1, ['}'] = 1, [0x7f] = 1,
+// unreserved and sub-delims but ',' (RFC 3986 section 2.2).
+static const unsigned char IN_HOST[256] = {
+    ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1, [')'] = 1, ['*'] = 1, ['+'] = 1,
+    ['-'] = 1, ['.'] = 1, ['0'] = 1, ['1'] = 1,  ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1,
+    ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,  [';'] = 1, ['='] = 1, ['A'] = 1, ['B'] = 1,
+    ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1,  ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1,
+    ['K'] = 1, ['L'] = 1, ['M'] = 1, ['N'] = 1,  ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1,
+    ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1,  ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1,
+    ['_'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1,  ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1,
+    ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1,  ['l'] = 1, ['m'] = 1, ['n'] = 1, ['o'] = 1,
+    ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1,  ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1,
+    ['x'] = 1, ['y'] = 1, ['z'] = 1, ['~'] = 1,
 };
 
 static inline int is_hex(unsigned char c) {
@@ -236,15 +325,14 @@ static size_t ip_literal(const char *host, size_t size) {
 // Octets of the reg-name or IPv4 address at `host`; it stops at what neither can hold.
 static size_t reg_name(const char *host, size_t size) {
     size_t i = 0;
-    for (; i < size && host[i] != ':'; i++) {
-        unsigned char c = (unsigned char)host[i];
-        if (c <= ' ' || c > 0x7f || NOT_IN_HOST[c])
-            break;
-        if (c == '%' && (size - i < 3 || !is_hex((unsigned char)host[i + 1]) ||
-                         !is_hex((unsigned char)host[i + 2])))
-            break;
+    for (;;) {
+        while (i < size && IN_HOST[(unsigned char)host[i]])
+            i++;
+        if (size - i < 3 || host[i] != '%' || !is_hex((unsigned char)host[i + 1]) ||
+            !is_hex((unsigned char)host[i + 2]))
+            return i;
+        i += 3;
     }
-    return i;
 }
 
 int cno__host_is_valid(const char *host, size_t size, int needs_port) {

@@ -22,10 +22,10 @@ enum CNO_NAME {
     CNO_NAME_HOST,
     CNO_NAME_HTTP2_SETTINGS,
     CNO_NAME_KEEP_ALIVE,
+    CNO_NAME_PRIORITY,
     CNO_NAME_PROXY_CONNECTION,
     CNO_NAME_SERVER,
     CNO_NAME_TE,
-    CNO_NAME_TRAILER,
     CNO_NAME_TRANSFER_ENCODING,
     CNO_NAME_UPGRADE,
     CNO_NAME_REPEATED,  // only in message_out.c: a second Content-Length that says the same
@@ -33,6 +33,10 @@ enum CNO_NAME {
 
 // RFC 9110 section 5.6.2: for a tchar its lower-case form, for any other octet 0.
 extern const unsigned char cno__tchar_lower[256];
+
+// Writes the lower-case form of the token (RFC 9110 section 5.6.2) at `data` to `lower`, which has
+// room for `size` octets. Returns how long it is.
+size_t cno__token_lower(const char *data, size_t size, char *lower);
 
 // Writes the lower-case form of a name to `lower`, which has room for `size` octets. Returns 0 when
 // it is no token; an octet in front may be a colon. *changed is set if there were capitals.

@@ -8,6 +8,11 @@
 #include <string.h>
 
 #include "config.h"
+#include "version.h"
+
+uint32_t cno_library_version(void) {
+    return CNO_VERSION_NUMBER;
+}
 
 // ---- errors ------------------------------------------------------------------------------------
 

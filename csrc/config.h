@@ -1,24 +1,28 @@
-// Compile-time limits: name, unit, why this number. Nothing else lives here.
+// Compile-time limits: name, unit, why this number. Nothing else lives here. What says "default" can
+// be changed for a connection: struct cno_limits_t, or struct cno_settings_t.
 #pragma once
 
 // ---- fields ------------------------------------------------------------------------------------
 
-// Fields per message, pseudo-fields and cookie crumbs counted one by one. Apache and hyper take
-// 100, HAProxy 101. One more is answered 431 and the connection lives.
+// Default: fields per message, pseudo-fields and cookie crumbs counted one by one. Apache and hyper
+// take 100, HAProxy 101. One more is answered 431 and an HTTP/2 connection lives.
 #define CNO_MAX_HEADERS 128
+
+// As many fields as that default can be raised to: 40 octets of stack each while a head is read.
+#define CNO_MAX_HEADERS_STORED 512
 
 // Fields per HTTP/2 block that are still decoded (not stored) to keep HPACK in sync. One more ends
 // the connection: nobody honest sends it (h2o, nginx: 1000).
 #define CNO_MAX_HEADERS_HARD 1000
 
-// Octets: name + value + 32 per field, summed; advertised as SETTINGS_MAX_HEADER_LIST_SIZE and held
-// for an HTTP/1 head as well. Above it: 431.
+// Default, octets: name + value + 32 per field of an HTTP/2 block, summed; advertised as
+// SETTINGS_MAX_HEADER_LIST_SIZE. Above it: 431.
 #define CNO_MAX_HEADER_LIST_SIZE 65536
 
-// Octets of an HTTP/1 request line or status line. RFC 9110 section 4.1 asks for 8000 at least.
+// Default, octets of an HTTP/1 request line. RFC 9110 section 4.1 asks for 8000 at least.
 #define CNO_MAX_H1_LINE 8192
 
-// Octets of an HTTP/1 head, start line and blank line included. Above it: 431.
+// Default, octets of an HTTP/1 head, start line and blank line included. Above it: 431.
 #define CNO_MAX_H1_HEAD 65536
 
 // Octets of one HTTP/1 chunk-size line, extensions included.
@@ -34,7 +38,7 @@
 // Blank lines tolerated before a request line (RFC 9112 section 2.2 asks for one at least).
 #define CNO_MAX_H1_BLANK_LINES 4
 
-// Octets of a request body that are read and dropped after the answer is complete, so that the
+// Default, octets of a request body that are read and dropped after the answer is complete, so that the
 // connection can be kept. Longer ones close it.
 #define CNO_MAX_H1_DRAIN 262144
 
@@ -47,29 +51,50 @@
 // Octets of dynamic table we use when encoding, even where the peer offers more.
 #define CNO_MAX_ENCODER_TABLE 4096
 
-// What we advertise unless cno_configure says otherwise (RFC 9113 section 6.5.2).
+// Defaults: what we advertise (RFC 9113 section 6.5.2), and the window of the connection.
 #define CNO_DEFAULT_MAX_CONCURRENT_STREAMS 100
 #define CNO_DEFAULT_STREAM_WINDOW 65535
 #define CNO_DEFAULT_CONNECTION_WINDOW 1048576
 
-// Units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM; see budget.h for
+// Octets of SETTINGS in the HTTP2-Settings of a request (RFC 7540 section 3.2.1): twice as many as there
+// are settings with a meaning.
+#define CNO_MAX_H2C_SETTINGS 96
+
+// Defaults: units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM; see budget.h for
 // what spends and what refills each.
 #define CNO_BUDGET_RESETS 200
 #define CNO_BUDGET_OVERHEAD 10000
 
+// Default: streams that a server has promised and not finished. Promises do not count for
+// MAX_CONCURRENT_STREAMS (RFC 9113 section 5.1.2), so they need a limit of their own: the same.
+#define CNO_MAX_PROMISES 100
+
+// Streams not begun yet of which a PRIORITY_UPDATE is kept (RFC 9218 section 7 leaves the number to
+// us; above MAX_CONCURRENT_STREAMS it is an error of the client's). 8 octets each, while there are any.
+#define CNO_MAX_EARLY_PRIORITIES 128
+
 // Fields per message that a caller may send.
 #define CNO_MAX_HEADERS_OUT 256
 
-// Fields that a batch adds to every answer.
+// Fields that a batch adds to every answer, and what that and a Content-Length leave for others.
 #define CNO_MAX_DEFAULTS 16
+#define CNO_MAX_ANSWER_FIELDS (CNO_MAX_HEADERS_OUT - CNO_MAX_DEFAULTS - 1)
 
-// Octets kept while an HTTP/1 exchange is unfinished (pipelined requests) before cno_consume says
+// Default, octets kept while an HTTP/1 exchange is unfinished (pipelined requests) before cno_consume says
 // WOULD_BLOCK. One read is always taken.
 #define CNO_MAX_PIPELINED 1048576
 
-// Octets of body below which a DATA frame counts as overhead. The shortest frame of WebSocket or
-// gRPC with something in it is as long.
+// Octets that reading may make a batch say (acknowledgements, window updates, resets) while nobody
+// takes them. One read is always answered. nghttp2 queues 1000 acknowledgements, Go 10000 frames.
+#define CNO_MAX_QUEUED_REPLIES 262144
+
+// Octets of body below which a DATA frame or a chunk of a request counts as overhead. The shortest
+// frame of WebSocket or gRPC with something in it is as long.
 #define CNO_TINY_DATA 7
+
+// Octets of body from which on a DATA frame of the peer refills the budget of overhead: a frame
+// that carries more than a few times what is charged with it (nginx: an eighth of all octets).
+#define CNO_USEFUL_DATA 256
 
 // ---- memory ------------------------------------------------------------------------------------
 

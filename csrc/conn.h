@@ -29,6 +29,11 @@ enum CNO_CONN_FLAGS {
     CNO_CONN_KEEP_ALIVE = 128,  // h1 server: and asked for keep-alive by name
 };
 
+// c->goaway before any was sent or received.
+#define CNO__NO_GOAWAY UINT32_MAX
+
+#define CNO__STREAM_MAX 0x7fffffffu
+
 // What the next octets of an HTTP/1 connection are.
 enum CNO_H1_READ {
     CNO_H1_START,  // blank lines, then a head
@@ -40,6 +45,7 @@ enum CNO_H1_READ {
     CNO_H1_TRAILERS,
     CNO_H1_UNTIL_EOF,  // client: a close-delimited body (RFC 9112 section 6.3)
     CNO_H1_WAIT,       // server: the next request, once this one is answered
+    CNO_H1_TUNNEL,     // octets that are not HTTP
 };
 
 enum CNO_H2_READ { CNO_H2_PREFACE, CNO_H2_FRAME, CNO_H2_DATA };
@@ -67,6 +73,14 @@ enum CNO_FRAMING {
     CNO_FRAMING_FRAMES,  // HTTP/2 DATA
 };
 
+// What becomes of a request that is no HTTP exchange (RFC 9110 sections 7.8 and 9.3.6).
+enum CNO_TUNNEL {
+    CNO_TUNNEL_NONE,
+    CNO_TUNNEL_ASKED,  // the answer decides
+    CNO_TUNNEL_OPEN,
+    CNO_TUNNEL_H2C,  // an h1 client's: 101 turns the connection to HTTP/2
+};
+
 struct cno_stream_t {
     struct cno_stream_t *next;  // in its bucket, or among the spare or dead ones
     uint32_t id;
@@ -78,14 +92,31 @@ struct cno_stream_t {
     uint8_t read_sized;   // read_left counts down
     uint8_t write_sized;  // write_left counts down
     uint8_t initiator;    // enum CNO_PEER_KIND
+    uint8_t tunnel;       // enum CNO_TUNNEL
+    uint8_t priority;     // as in priority.h
     uint64_t read_left;
     uint64_t write_left;
     int64_t window_recv, window_send;
     uint32_t held;  // octets of body that cno_open_flow has not given back
 };
 
+// What a PRIORITY_UPDATE said of a stream that is not begun.
+struct cno__early {
+    uint32_t id;
+    uint8_t priority;
+};
+
 static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
+}
+
+// Octets of a stream's body were used up; more than it holds are not.
+static inline void cno__give_back(struct cno_connection_t *c, struct cno_stream_t *s,
+                                  uint32_t size) {
+    size = size < s->held ? size : s->held;
+    s->held -= size;
+    if (c->options & CNO_MANUAL_CONNECTION_FLOW)
+        c->held -= size;
 }
 
 // Keeps what an event returned for cno_error(). CNO_ERROR stands for a call of ours that failed inside
@@ -94,6 +125,12 @@ static inline int cno__fired(int result) {
     if (result && result != CNO_ERROR)
         cno_error_set(result, "event", "an event returned %d", result);
     return result;
+}
+
+// Whether an answer with this status makes a tunnel of a stream.
+static inline int cno__grants_tunnel(const struct cno_stream_t *s, int status) {
+    return s->tunnel == CNO_TUNNEL_ASKED &&
+           (s->method == CNO__METHOD_CONNECT ? status >= 200 && status < 300 : status == 101);
 }
 
 // Calls an event, if anybody listens.
@@ -127,6 +164,9 @@ int cno__stream_close_all(struct cno_connection_t *, uint32_t code, enum CNO_PEE
 // Closes those streams of one side that are above `last` (RFC 9113 section 6.8).
 int cno__stream_close_after(struct cno_connection_t *, uint32_t last, enum CNO_PEER_KIND initiator,
                             uint32_t code, enum CNO_PEER_KIND side);
+
+// Whether we reset this one of our own streams, which is closed. Long ago counts as yes.
+int cno__stream_was_cancelled(const struct cno_connection_t *, uint32_t id);
 
 // Calls `visit` for each stream; it must not make or close any.
 int cno__stream_each(struct cno_connection_t *,
@@ -195,21 +235,53 @@ int cno__h1_write_tail(struct cno_connection_t *, struct cno_stream_t *, const s
 int cno__h1_write_error(struct cno_connection_t *, int status, const char *text);
 int cno__h1_eof(struct cno_connection_t *);
 
+// ---- h2c.c -------------------------------------------------------------------------------------
+
+// Whether a request without a body is to turn the connection to HTTP/2. Sets *fault when it asks for
+// that in a form that is an error.
+int cno__h2c_asked(const struct cno_connection_t *, const struct cno_message_t *,
+                   const struct cno__meta *, const struct cno__fault **fault);
+// Server: says 101, and goes on with this request as HTTP/2 on stream 1.
+int cno__h2c_accept(struct cno_connection_t *, struct cno_stream_t *, struct cno_message_t *,
+                    const struct cno__meta *);
+// Client: the fields that ask for it, at most CNO__H2C_FIELDS octets. Returns the end of them.
+char *cno__h2c_offer(const struct cno_connection_t *, char *at);
+// Client: 101 came.
+int cno__h2c_switch(struct cno_connection_t *, struct cno_stream_t *);
+
+#define CNO__H2C_FIELDS 160
+
 // ---- h2_recv.c ---------------------------------------------------------------------------------
 
+// One setting of the peer: CNO_OK or CNO__REFUSED. Unknown ones are ignored (section 6.5.2).
+int cno__h2_apply_setting(struct cno_connection_t *, uint32_t id, uint32_t value);
 int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);
 
+// ---- h2_priority.c -----------------------------------------------------------------------------
+
+int cno__h2_priority_update(struct cno_connection_t *, const struct cno__frame *);
+// A stream of the client's begins: what was said of it before holds.
+void cno__h2_priority_begin(struct cno_connection_t *, struct cno_stream_t *);
+
 // ---- h2_send.c ---------------------------------------------------------------------------------
 
 extern const char cno__preface[24];
+extern const struct cno_settings_t cno__default_settings;  // before any are known
+
+// Octets of a SETTINGS frame that has every setting once.
+#define CNO__SETTINGS_SIZE 48
 
 int cno__h2_begin(struct cno_connection_t *);
 int cno__h2_write_frame(struct cno_connection_t *, uint8_t type, uint8_t flags, uint32_t stream,
                         const void *payload, size_t size);
+// The payload of SETTINGS that turns `old` into `new`. Returns its size.
+size_t cno__h2_settings(const struct cno_connection_t *, const struct cno_settings_t *old,
+                        const struct cno_settings_t *new,
+                        unsigned char payload[CNO__SETTINGS_SIZE]);
 int cno__h2_write_settings(struct cno_connection_t *, const struct cno_settings_t *old);
-// The last id never grows (RFC 9113 section 6.8): a smaller one that was sent before stands.
+// `last` is lowered to what was announced before (RFC 9113 section 6.8).
 int cno__h2_write_goaway(struct cno_connection_t *, uint32_t last, uint32_t code, const char *text);
 int cno__h2_write_head(struct cno_connection_t *, struct cno_stream_t *,
                        const struct cno_message_t *, size_t size, int final);

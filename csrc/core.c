@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "bounds.h"
 
 // ---- life --------------------------------------------------------------------------------------
 
@@ -12,7 +13,8 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
         .kind = (uint8_t)kind,
         .budget_resets = CNO_BUDGET_RESETS,
         .budget_overhead = CNO_BUDGET_OVERHEAD,
-        .window_target = CNO_DEFAULT_CONNECTION_WINDOW,
+        .goaway = {CNO__NO_GOAWAY, CNO__NO_GOAWAY},
+        .limits = cno__limits_default,
         .settings[CNO_LOCAL] =
             {
                 .header_table_size = 4096,
@@ -21,6 +23,7 @@ void cno_init(struct cno_connection_t *c, enum CNO_CONNECTION_KIND kind) {
                 .initial_window_size = CNO_DEFAULT_STREAM_WINDOW,
                 .max_frame_size = 16384,
                 .max_header_list_size = CNO_MAX_HEADER_LIST_SIZE,
+                .no_rfc7540_priorities = 1,
             },
     };
 }
@@ -30,6 +33,9 @@ void cno_fini(struct cno_connection_t *c) {
     cno__bytes_free(&c->in);
     cno__bytes_free(&c->block);
     cno__bytes_free(&c->out);
+    cno__release(c->early);
+    c->early = NULL;
+    c->early_count = 0;
     cno_hpack_fini(&c->decoder);
     cno_hpack_fini(&c->encoder);
     c->mode = CNO_MODE_OVER;
@@ -54,8 +60,12 @@ static int over(void) {
 
 int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *settings) {
     if (settings->enable_push > 1 || settings->initial_window_size > CNO__WINDOW_MAX ||
-        settings->max_frame_size < 16384 || settings->max_frame_size > 16777215)
+        settings->max_frame_size < 16384 || settings->max_frame_size > 16777215 ||
+        settings->enable_connect_protocol > 1 || settings->no_rfc7540_priorities > 1)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting", "a setting is out of its range");
+    if (c->current && c->current->tunnel == CNO_TUNNEL_H2C)
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
+                             "settings were offered and are not answered yet");
     if (c->mode != CNO_MODE_H2) {
         c->settings[CNO_LOCAL] = *settings;
         return CNO_OK;
@@ -63,10 +73,28 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
     if (c->settings_unacked)
         return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
                              "the settings before these were not acknowledged yet");
-    enter(c);
     struct cno_settings_t old = c->pending;
+    if (settings->enable_connect_protocol < old.enable_connect_protocol ||
+        settings->no_rfc7540_priorities != old.no_rfc7540_priorities)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting",
+                             "a setting that cannot be changed anymore");
+    enter(c);
     c->pending = *settings;
     return leave(c, cno__h2_write_settings(c, &old));
+}
+
+uint32_t cno_settings_unacked(const struct cno_connection_t *c) {
+    return c->mode == CNO_MODE_H2 ? c->settings_unacked : 0;
+}
+
+int cno_limit(struct cno_connection_t *c, const struct cno_limits_t *limits) {
+    if (c->mode != CNO_MODE_NEW)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "begun", "the connection was begun already");
+    if (cno__limits_set(&c->limits, limits))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-limit", "a limit is out of its range");
+    c->budget_resets = (uint16_t)c->limits.resets;
+    c->budget_overhead = (uint16_t)c->limits.overhead;
+    return CNO_OK;
 }
 
 int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
@@ -93,8 +121,9 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
     enter(c);
     int r = CNO_OK;
     if (c->mode == CNO_MODE_H2) {
-        uint32_t last = final ? c->last_stream[CNO_REMOTE] : 0x7fffffff;
-        r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
+        uint32_t last = final ? c->last_stream[CNO_REMOTE] : CNO__STREAM_MAX;
+        if (last < c->goaway[CNO_LOCAL])
+            r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
         if (!final)
             return leave(c, r);
     }
@@ -195,7 +224,7 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
         return cno_error_set(CNO_ERRNO_ASSERTION, "nested-consume", "cno_consume from an event");
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (size && c->in.size > CNO_MAX_PIPELINED && c->read == CNO_H1_WAIT)
+    if (size && c->in.size > c->limits.pipelined && c->read == CNO_H1_WAIT)
         return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "pipeline-full",
                              "the exchange before is not over");
     enter(c);
@@ -210,7 +239,8 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
 }
 
 size_t cno_pending(const struct cno_connection_t *c) {
-    return c->mode == CNO_MODE_H1 && c->read == CNO_H1_WAIT ? c->in.size : 0;
+    int waits = c->read == CNO_H1_WAIT || c->read == CNO_H1_TUNNEL;
+    return c->mode == CNO_MODE_H1 && waits ? c->in.size : 0;
 }
 
 int cno_eof(struct cno_connection_t *c) {
@@ -267,22 +297,39 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
         cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
-    for (size_t i = 0; c->mode == CNO_MODE_H2 && i < msg->headers_len; i++)
-        if (msg->headers[i].name.data[0] == ':' && ids[i] != CNO_NAME_P_AUTHORITY &&
-            ids[i] != CNO_NAME_P_SCHEME)
-            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
-                                 "field %zu: pseudo-field not allowed", i);
-    return cno__check_length(&meta, size, final);
+    int h2 = c->mode == CNO_MODE_H2;
+    if (h2 && !cno__target_is_valid_h2(msg->method, msg->path))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "the target is no path");
+    if (h2 && (wrong = cno__request_lacks_h2(msg)))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "%s (RFC 9113 8.3.1)", wrong);
+    if (h2 && meta.protocol.data && !meta.scheme)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
+    if (cno__method(msg->method) != CNO__METHOD_CONNECT && !meta.protocol.data &&
+        (h2 || !meta.upgrade))
+        return cno__check_length(&meta, size, final);
+    if ((wrong = cno__check_tunnel(msg, &meta, size)))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-tunnel", "a request for a tunnel: %s",
+                             wrong);
+    if (meta.protocol.data && h2 && !(c->flags & CNO_CONN_SETTINGS))
+        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "no-settings",
+                             "whether the peer takes :protocol is not known yet");
+    if (meta.protocol.data && !(h2 && c->settings[CNO_REMOTE].enable_connect_protocol))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "no-extended-connect",
+                             "the peer does not take :protocol (RFC 8441 3)");
+    return CNO_OK;
 }
 
 // A new stream for a client's request.
 static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
                                            const struct cno_message_t *msg) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
-    if (id != cno_next_stream(c) || id > 0x7fffffff) {
+    if (c->flags & CNO_CONN_CLOSING) {
+        cno_error_set(CNO_ERRNO_DISCONNECT, "closing", "the connection takes no new requests");
+    } else if (cno_next_stream(c) > CNO__STREAM_MAX) {
+        cno_error_set(CNO_ERRNO_DISCONNECT, "no-stream-ids",
+                      "all stream ids are used up (RFC 9113 5.1.1)");
+    } else if (id != cno_next_stream(c)) {
         gone(id);
-    } else if (c->flags & CNO_CONN_CLOSING) {
-        over();
     } else if (c->stream_count[CNO_LOCAL] >= limit) {
         cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
     } else {
@@ -303,12 +350,13 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
     if ((msg->code == 0) != request)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              request ? "not a request" : "not a response");
-    if (request ? !cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size ||
+    if (request ? !cno__name_is_token(msg->method.data, msg->method.size) ||
+                      (!msg->path.size && cno__method(msg->method) != CNO__METHOD_CONNECT) ||
                       cno__target_span(msg->path.data, msg->path.size) != msg->path.size
                 : msg->code < 100 || msg->code > 999)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "no such method, target or status");
-    if (!request && msg->code < 200 && (final || size || msg->code == 101))
+    if (!request && msg->code < 200 && (final || (size && msg->code != 101)))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer",
                              msg->code);
     if (msg->headers_len > CNO_MAX_HEADERS_OUT)
@@ -351,6 +399,8 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
                                                                   "the head was written already")
                                                   : gone(stream));
     int h2 = c->mode == CNO_MODE_H2;
+    if (msg->code == 101 && (h2 || !cno__grants_tunnel(s, 101)))
+        return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));
     int r = h2 ? cno__h2_write_head(c, s, msg, size, final)
                : cno__h1_write_head(c, s, msg, size, final);
     if (r || !size)
@@ -365,8 +415,13 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
         return CNO_OK;
     if (!cno__name_is_token(msg->method.data, msg->method.size) || !msg->path.size || msg->code ||
         cno__target_span(msg->path.data, msg->path.size) != msg->path.size ||
-        msg->headers_len > CNO_MAX_HEADERS_OUT)
+        !cno__target_is_valid_h2(msg->method, msg->path) || msg->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "not a request");
+    if (!cno__is_pushable(msg->method))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push", "only GET and HEAD can be pushed");
+    const char *wrong = cno__request_lacks_h2(msg);
+    if (wrong)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "%s (RFC 9113 8.3.1)", wrong);
     struct cno_stream_t *s = cno__stream_find(c, parent);
     if (!s)
         return CNO_OK;
@@ -383,6 +438,10 @@ static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id)
     }
     if (s->writing == CNO_AT_HEAD) {
         cno_error_set(CNO_ERRNO_ASSERTION, "no-head", "a body before its head");
+        return NULL;
+    }
+    if (s->tunnel == CNO_TUNNEL_ASKED && c->mode == CNO_MODE_H1) {
+        cno_error_set(CNO_ERRNO_WOULD_BLOCK, "no-tunnel", "the tunnel is not granted yet");
         return NULL;
     }
     return s;
@@ -427,9 +486,24 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
                                            : cno__h1_write_tail(c, s, tail));
 }
 
+// Ends everything at once, for a reason of the caller's.
+static int abandon(struct cno_connection_t *c, uint32_t code) {
+    if (c->mode == CNO_MODE_OVER)
+        return CNO_OK;
+    enter(c);
+    if (c->mode == CNO_MODE_H2 && cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], code, ""))
+        return leave(c, CNO_ERROR);
+    c->mode = CNO_MODE_OVER;
+    if (!(c->flags & CNO_CONN_CONSUMING))
+        cno__bytes_free(&c->in);
+    if (cno__flush(c) || cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
+        return leave(c, CNO_ERROR);
+    return leave(c, CNO_OK);
+}
+
 int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_STREAM_CODE code) {
     if (!stream)
-        return cno_shutdown(c, 1);
+        return code ? abandon(c, code) : cno_shutdown(c, 1);
     struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, stream);
     if (!s)
         return gone(stream);
@@ -444,6 +518,7 @@ int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
+    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // for its acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 
@@ -452,6 +527,6 @@ int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
     if (!s)
         return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
     enter(c);
-    s->held -= size < s->held ? size : s->held;
+    cno__give_back(c, s, size);
     return leave(c, cno__h2_open_window(c, s));
 }

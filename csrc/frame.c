@@ -35,13 +35,14 @@ static const struct cno__fault HAS_STREAM = {0, CNO_RST_PROTOCOL_ERROR, "frame-w
 static const struct cno__fault BAD_PADDING = {0, CNO_RST_PROTOCOL_ERROR, "bad-padding",
                                               "padding longer than the frame (RFC 9113 6.1, 6.2)"};
 
-// Which stream ids a type may carry, and its size where it is fixed or has a lower bound.
+// Which stream ids a type may carry, and its size where it is fixed or has a lower bound. That of
+// PRIORITY is too, but to be wrong about it costs one stream and not the connection (section 6.3).
 enum { ANY, ON_STREAM, ON_CONNECTION };
 static const struct {
     uint8_t where, min_size, exact;
 } SHAPES[CNO_FRAME_UNKNOWN] = {
     [CNO_FRAME_DATA] = {ON_STREAM, 0, 0},         [CNO_FRAME_HEADERS] = {ON_STREAM, 0, 0},
-    [CNO_FRAME_PRIORITY] = {ON_STREAM, 5, 1},     [CNO_FRAME_RST_STREAM] = {ON_STREAM, 4, 1},
+    [CNO_FRAME_PRIORITY] = {ON_STREAM, 0, 0},     [CNO_FRAME_RST_STREAM] = {ON_STREAM, 4, 1},
     [CNO_FRAME_SETTINGS] = {ON_CONNECTION, 0, 0}, [CNO_FRAME_PUSH_PROMISE] = {ON_STREAM, 4, 0},
     [CNO_FRAME_PING] = {ON_CONNECTION, 8, 1},     [CNO_FRAME_GOAWAY] = {ON_CONNECTION, 8, 0},
     [CNO_FRAME_WINDOW_UPDATE] = {ANY, 4, 1},      [CNO_FRAME_CONTINUATION] = {ON_STREAM, 0, 0},
@@ -50,6 +51,8 @@ static const struct {
 const struct cno__fault *cno__frame_check(const struct cno__frame *frame, uint32_t max_frame_size) {
     if (frame->size > max_frame_size)
         return &TOO_LARGE;
+    if (frame->type == CNO_FRAME_PRIORITY_UPDATE)
+        return frame->stream ? &HAS_STREAM : frame->size < 4 ? &BAD_SIZE : NULL;
     if (frame->type >= CNO_FRAME_UNKNOWN)
         return NULL;
     uint8_t where = SHAPES[frame->type].where, min_size = SHAPES[frame->type].min_size;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "words.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -16,6 +17,10 @@ FAULT(CHUNK_EXTENSIONS, 400, "chunk-extensions",
 FAULT(BAD_CHUNK_END, 400, "bad-chunk-end", "chunk data is not followed by CRLF (RFC 9112 7.1)");
 FAULT(TRAILERS_TOO_LARGE, 431, "trailers-too-large",
       "trailer section above the limit (RFC 9112 7.1.2)");
+FAULT(UNASKED_SWITCH, 0, "unasked-upgrade",
+      "101 that was not asked for, or names no protocol (RFC 9110 7.8)");
+FAULT(CHUNK_FLOOD, 400, "chunk-flood", "too many chunks of next to nothing (RFC 9112 7.1)");
+FAULT(INTERIM_FLOOD, 0, "interim-flood", "too many 1xx responses (RFC 9110 15.2)");
 FAULT(UNSOLICITED, 0, "unsolicited-response", "a response to no request (RFC 9112 9.2)");
 
 // ---- reading -----------------------------------------------------------------------------------
@@ -32,6 +37,16 @@ static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     return cno__stream_half_close(c, s, CNO_REMOTE);
 }
 
+// From here on no octet is HTTP, and the end of either side is that of the connection.
+static void open_tunnel(struct cno_connection_t *c, struct cno_stream_t *s) {
+    s->tunnel = CNO_TUNNEL_OPEN;
+    s->framing = CNO_FRAMING_CLOSE;
+    s->write_sized = 0;
+    s->reading = CNO_AT_BODY;
+    c->read = CNO_H1_TUNNEL;
+    c->flags |= CNO_CONN_CLOSING;
+}
+
 // Decides how long the body is (RFC 9112 section 6.3) and sets what is to be read next.
 static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
                       const struct cno__meta *meta, int status) {
@@ -41,6 +56,7 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     if (status && !cno__response_has_body(status, s->method))
         return 0;
     if (meta->chunked) {
+        c->head_scanned = 0;
         c->read = CNO_H1_CHUNK_LINE;
     } else if (meta->has_length) {
         c->body_left = meta->length;
@@ -53,6 +69,14 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
         return 0;
     }
     return 1;
+}
+
+// Whether a request without a body asks for a tunnel. HTTP/1.0 has no Upgrade (RFC 9110 section 7.8).
+static int asks_tunnel(const struct cno_connection_t *c, const struct cno_message_t *msg,
+                       const struct cno__meta *meta) {
+    return meta->method == CNO__METHOD_CONNECT ||
+           ((meta->upgrade & CNO__UPGRADE_ASKED) == CNO__UPGRADE_ASKED &&
+            (c->options & CNO_OFFER_UPGRADE) && !(msg->flags & CNO_MESSAGE_HTTP1_0));
 }
 
 static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
@@ -68,18 +92,42 @@ static int take_request(struct cno_connection_t *c, struct cno_stream_t *s,
         c->flags |= CNO_CONN_EXPECT;
         msg->flags |= CNO_MESSAGE_EXPECT;
     }
-    msg->flags |=
-        (has_body ? 0 : CNO_MESSAGE_FINAL) | (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
+    const struct cno__fault *fault = NULL;
+    if (!has_body && meta->upgrade && cno__h2c_asked(c, msg, meta, &fault))
+        return cno__h2c_accept(c, s, msg, meta);
+    int asks = !has_body && asks_tunnel(c, msg, meta);
+    if (asks) {
+        s->tunnel = CNO_TUNNEL_ASKED;
+        c->read = CNO_H1_WAIT;
+    }
+    msg->flags |= (asks       ? CNO_MESSAGE_UPGRADE
+                   : has_body ? 0
+                              : CNO_MESSAGE_FINAL) |
+                  (meta->te_trailers ? CNO_MESSAGE_TRAILERS : 0);
     if (CNO__FIRE(c, on_message_head, s->id, msg))
         return CNO_ERROR;
-    return has_body ? CNO_OK : finish_reading(c, s, NULL);
+    return has_body || asks ? CNO_OK : finish_reading(c, s, NULL);
 }
 
 static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_message_t *msg, const struct cno__meta *meta) {
+    if (cno__grants_tunnel(s, msg->code)) {
+        open_tunnel(c, s);
+        msg->flags |= CNO_MESSAGE_UPGRADE;
+        return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
+    }
+    if (msg->code == 101)
+        return cno__h2c_switch(c, s);
     if (msg->code < 200) {
         c->read = CNO_H1_START;
+        if (cno__budget_spend(&c->budget_overhead))
+            return cno__refuse(c, &INTERIM_FLOOD, 0);
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
+    }
+    if (s->tunnel == CNO_TUNNEL_ASKED) {  // not granted: so the request was all that we say
+        s->tunnel = CNO_TUNNEL_NONE;
+        if (cno__stream_half_close(c, s, CNO_LOCAL))
+            return CNO_ERROR;
     }
     int has_body = begin_body(c, s, meta, msg->code);
     if (meta->close)
@@ -90,33 +138,64 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
 }
 
-static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+// Whether 101 is one that was asked for, to a protocol that was.
+static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta) {
+    return s->tunnel == CNO_TUNNEL_H2C
+               ? (meta->upgrade & CNO__UPGRADE_H2C) != 0
+               : cno__grants_tunnel(s, 101) && (meta->upgrade & CNO__UPGRADE_FIELD);
+}
+
+// Most heads come whole. Those that do not, or are not as they should be, are searched for their end
+// first, so that what a fault says does not depend on how the input was cut.
+static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
+                      struct cno_header_t *list, size_t *size) {
     const struct cno__fault *fault = NULL;
     int server = cno__is_server(c);
-    size_t size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
+    uint32_t line = server ? c->limits.line : 0;
+    size_t limit = c->limits.line < c->limits.head ? c->limits.line : c->limits.head;
+    int whole = in->size < limit && cno__h1_ends_head(in->data, in->size);
+    *size = in->size;
+    if (whole && cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, c->limits.fields,
+                                     c->block.data, size))
+        return CNO_OK;
+    *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, line, c->limits.head, &fault);
     if (fault)
         return cno__refuse(c, fault, c->head_scanned);
-    if (!size)
+    if (!*size)
         return CNO__MORE;
-    struct cno_header_t list[CNO_MAX_HEADERS + 2];
+    if (cno__bytes_reserve(&c->block, *size))
+        return CNO_ERROR;
+    fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, c->block.data,
+                               size);
+    return fault ? cno__refuse(c, fault, *size) : CNO_OK;
+}
+
+static int read_head(struct cno_connection_t *c, struct cno__input *in) {
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED + 2];
     struct cno__h1_head head = {0};
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
-    size_t at = 0;
-    if (cno__bytes_reserve(&c->block, size))
-        return CNO_ERROR;
-    fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
-                               c->block.data, &at);
+    int server = cno__is_server(c);
+    size_t size;
+    int r = parse_head(c, in, &head, list + 2 * server, &size);
+    if (r)
+        return r;
+    const struct cno__fault *fault = server ? cno__request_h1(&head, list, &msg, &meta)
+                                            : cno__response_h1(&head, list, &msg, &meta);
+    if (!fault && msg.code == 101 && !is_switch(c->current, &meta))
+        fault = &UNASKED_SWITCH;
+    if (!fault && server && meta.upgrade) {
+        meta.at = meta.h2_settings.data;
+        cno__h2c_asked(c, &msg, &meta, &fault);
+    }
     if (fault)
-        return cno__refuse(c, fault, at);
-    fault = server ? cno__request_h1(&head, list, &msg, &meta)
-                   : cno__response_h1(&head, list, &msg, &meta);
-    if (fault)
-        return cno__refuse(c, fault, 0);
+        return cno__refuse(c, fault, meta.at ? (size_t)(meta.at - in->data) : 0);
     cno__take(c, in, size);
-    int r = server ? take_request(c, c->current, &msg, &meta)
-                   : take_response(c, c->current, &msg, &meta);
-    cno__bytes_clear(&c->block);  // the names were there
+    r = server ? take_request(c, c->current, &msg, &meta)
+               : take_response(c, c->current, &msg, &meta);
+    cno__bytes_clear(&c->block);
     return r;
 }
 
@@ -150,8 +229,10 @@ static int read_start(struct cno_connection_t *c, struct cno__input *in) {
     if (!cno__is_server(c))
         return c->current && c->current->reading == CNO_AT_HEAD ? CNO_OK
                                                                 : cno__refuse(c, &UNSOLICITED, 0);
-    uint32_t last = c->last_stream[CNO_REMOTE];
-    c->current = cno__stream_new(c, last ? last + 2 : 1, CNO_REMOTE, CNO_STREAM_OPEN);
+    uint32_t last = c->last_stream[CNO_REMOTE], id = last ? last + 2 : 1;
+    if (id == CNO__STREAM_MAX)
+        c->flags |= CNO_CONN_CLOSING;  // the last id there is
+    c->current = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return c->current ? CNO_OK : CNO_ERROR;
 }
 
@@ -162,7 +243,7 @@ static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t s
     cno__take(c, in, size);
     c->flags &= (uint8_t)~CNO_CONN_EXPECT;
     if (s && s->writing == CNO_AT_END && cno__is_server(c) &&
-        (c->drained += size) > CNO_MAX_H1_DRAIN) {
+        (c->drained += size) > c->limits.drain) {
         c->flags |= CNO_CONN_CLOSING;
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     }
@@ -190,7 +271,9 @@ static int read_sized(struct cno_connection_t *c, struct cno__input *in) {
 
 static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
-    const char *lf = seen ? memchr(in->data, '\n', seen) : NULL;
+    size_t before = c->head_scanned;  // of this line, as of a head: no octet is looked at twice
+    const char *lf = seen > before ? memchr(in->data + before, '\n', seen - before) : NULL;
+    c->head_scanned = (uint32_t)seen;
     if (!lf)
         return seen < CNO_MAX_H1_CHUNK_LINE ? CNO__MORE
                                             : cno__refuse(c, &CHUNK_LINE_TOO_LONG, seen);
@@ -204,6 +287,12 @@ static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     c->chunk_extensions += (uint32_t)extensions;
     if (c->chunk_extensions > CNO_MAX_H1_CHUNK_EXTENSIONS)
         return cno__refuse(c, &CHUNK_EXTENSIONS, 0);
+    // As DATA is charged: a chunk of an octet costs us more than the peer.
+    if (cno__is_server(c) && c->body_left && c->body_left < CNO_TINY_DATA &&
+        cno__budget_spend(&c->budget_overhead))
+        return cno__refuse(c, &CHUNK_FLOOD, 0);
+    if (c->body_left >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);
     cno__take(c, in, size + 1);
     c->head_scanned = 0;
     c->read = c->body_left ? CNO_H1_CHUNK : CNO_H1_TRAILERS;
@@ -231,7 +320,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     size_t size = 2, at = 0;
     if (in->data[0] != '\r' || in->data[1] != '\n') {
         size_t seen = in->size < CNO_MAX_H1_TRAILERS ? in->size : CNO_MAX_H1_TRAILERS;
-        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, &fault);
+        size = cno__h1_find_head(in->data, seen, &c->head_scanned, 0, UINT32_MAX, &fault);
         if (fault)
             return cno__refuse(c, fault, c->head_scanned);
         if (!size)
@@ -241,7 +330,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
             return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
                                      &tail.headers_len, c->block.data, &at);
-        if (fault || (fault = cno__trailers(list, &tail.headers_len)))
+        if (fault || (fault = cno__trailers(list, &tail.headers_len, CNO_HTTP1)))
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);
@@ -266,6 +355,7 @@ int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
         case CNO_H1_TRAILERS:
             return read_trailers(c, in);
         case CNO_H1_UNTIL_EOF:
+        case CNO_H1_TUNNEL:
             return in->size ? take_body(c, in, in->size) : CNO__MORE;
         case CNO_H1_WAIT:
             if (c->current)
@@ -277,15 +367,22 @@ int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
 }
 
 int cno__h1_eof(struct cno_connection_t *c) {
-    if (c->read == CNO_H1_UNTIL_EOF && c->current)
-        return finish_reading(c, c->current, NULL);
-    return CNO_OK;
+    struct cno_stream_t *s = c->current;
+    if (c->read == CNO_H1_UNTIL_EOF && s)
+        return finish_reading(c, s, NULL);
+    if (c->read != CNO_H1_TUNNEL || !s)
+        return CNO_OK;
+    struct cno__input kept = {c->in.data, c->in.size};  // the caller did not ask for it
+    if ((kept.size && take_body(c, &kept, kept.size)) ||
+        (c->current && CNO__FIRE(c, on_message_tail, s->id, NULL)))
+        return CNO_ERROR;
+    return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_REMOTE);
 }
 
 // ---- writing -----------------------------------------------------------------------------------
 
-static char *put(char *at, const char *data, size_t size) {
-    memcpy(at, data, size);
+static inline char *put(char *at, const char *data, size_t size) {
+    cno__copy(at, data, size);
     return at + size;
 }
 
@@ -296,27 +393,40 @@ static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
     if (cno__flush(c))
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    // A request that goes on behind the last answer of a connection is not waited for.
-    if (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING))
+    // A request that goes on behind the last answer of a connection is not waited for, and neither is
+    // the other end of a tunnel.
+    if (s->tunnel == CNO_TUNNEL_OPEN ||
+        (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING)))
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     return cno__stream_half_close(c, s, CNO_LOCAL);
 }
 
 // What the engine adds to the caller's fields.
 struct framing_fields {
-    int has_length, chunked, close, keep_alive;
+    uint8_t has_length, chunked, close, keep_alive, upgrade, te, h2c;
+    uint32_t skipped;  // and which of them are not sent: a set of enum CNO_NAME
     size_t length;
+};
+
+// What only a request has.
+struct request_line {
+    struct cno_buffer_t target;
+    struct cno_buffer_t host;  // where the caller's fields name none; data = NULL: they do
 };
 
 static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s,
                                             int code, size_t size, int final,
                                             const struct cno__out_meta *meta) {
-    struct framing_fields add = {0};
-    if (code < 200)
+    int granted = cno__grants_tunnel(s, code);
+    struct framing_fields add = {.upgrade = meta->upgrade, .skipped = CNO__DROPPED_H1};
+    if (granted || cno__response_drops_length(code))
+        add.skipped |= CNO__NAMED(CNO_NAME_CONTENT_LENGTH);
+    if (granted || code < 200)
         return add;
     s->write_sized = 0;
-    if (!cno__response_has_body(code, s->method)) {
+    if (!cno__response_takes_body(code, s->method)) {
         s->framing = CNO_FRAMING_NONE;
+        add.has_length = cno__response_has_body(code, s->method);
     } else if (meta->has_length || final) {
         s->framing = CNO_FRAMING_LENGTH;
         s->write_sized = 1;
@@ -330,8 +440,10 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
         s->framing = CNO_FRAMING_CHUNKED;
         add.chunked = 1;
     }
-    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1).
-    if (meta->close || (c->flags & CNO_CONN_EXPECT))
+    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1), and
+    // behind a CONNECT that is refused may come what was meant for its tunnel: that is no request.
+    if (meta->close || (c->flags & CNO_CONN_EXPECT) ||
+        (s->tunnel && s->method == CNO__METHOD_CONNECT))
         c->flags |= CNO_CONN_CLOSING;
     add.close = (c->flags & CNO_CONN_CLOSING) != 0;
     add.keep_alive = !add.close && (c->flags & CNO_CONN_KEEP_ALIVE);
@@ -342,8 +454,26 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
 // section 8.6).
 static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
                                            const struct cno_message_t *msg, size_t size, int final,
-                                           const struct cno__out_meta *meta) {
-    struct framing_fields add = {.close = meta->close};
+                                           const struct cno__out_meta *meta,
+                                           struct request_line *line) {
+    struct framing_fields add = {
+        .close = meta->close, .upgrade = meta->upgrade, .te = meta->te, .skipped = CNO__DROPPED_H1};
+    if (meta->close)
+        c->flags |= CNO_CONN_CLOSING;
+    // A request names its host, if only to say that there is none (RFC 9112 section 3.2).
+    int connect = s->method == CNO__METHOD_CONNECT;
+    line->target = connect ? cno__connect_target(msg, meta) : msg->path;
+    if (meta->authority.data) {
+        add.skipped |= CNO__NAMED(CNO_NAME_HOST);
+    } else if (!meta->host) {
+        line->host = connect ? line->target : cno__authority_of(msg->path);
+        line->host.data = line->host.data ? line->host.data : "";
+    }
+    if (connect || meta->upgrade) {
+        s->tunnel = CNO_TUNNEL_ASKED;
+        add.skipped |= connect ? CNO__NAMED(CNO_NAME_CONTENT_LENGTH) : 0;
+        return add;
+    }
     const char *m = msg->method.data;
     size_t n = msg->method.size;
     s->write_sized = meta->has_length || final;
@@ -354,16 +484,20 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
                      (size || (n == 4 && !memcmp(m, "POST", 4)) ||
                       (n == 3 && !memcmp(m, "PUT", 3)) || (n == 5 && !memcmp(m, "PATCH", 5)));
     add.length = size;
-    if (meta->close)
-        c->flags |= CNO_CONN_CLOSING;
+    // Stream 1 is the only one that a request before HTTP/2 can have.
+    if ((c->options & CNO_H2C_UPGRADE) && s->id == 1 && s->write_sized && !s->write_left &&
+        !meta->close) {
+        s->tunnel = CNO_TUNNEL_H2C;
+        add.h2c = 1;
+    }
     return add;
 }
 
-static char *put_start_line(char *at, const struct cno_message_t *msg) {
+static char *put_start_line(char *at, const struct cno_message_t *msg, struct cno_buffer_t target) {
     if (!msg->code) {
         at = put(at, msg->method.data, msg->method.size);
         *at++ = ' ';
-        at = put(at, msg->path.data, msg->path.size);
+        at = put(at, target.data, target.size);
         return PUT_LITERAL(at, " HTTP/1.1\r\n");
     }
     struct cno_buffer_t reason = msg->method.size ? msg->method : cno__reason_phrase(msg->code);
@@ -377,10 +511,9 @@ static char *put_start_line(char *at, const struct cno_message_t *msg) {
 }
 
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
-                        int no_length) {
+                        uint32_t skipped) {
     for (size_t i = 0; i < count; i++) {
-        if (cno__is_dropped(ids[i], CNO_HTTP1, &list[i]) ||
-            (no_length && ids[i] == CNO_NAME_CONTENT_LENGTH))
+        if (skipped >> ids[i] & 1)
             continue;
         if (ids[i] == CNO_NAME_P_AUTHORITY)
             at = PUT_LITERAL(at, "host");
@@ -404,28 +537,48 @@ static int has_host(const uint8_t *ids, size_t count) {
 }
 
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
-                        const uint8_t *ids, struct framing_fields add) {
-    size_t size = msg->method.size + msg->path.size + 160;
+                        const uint8_t *ids, const struct framing_fields *add,
+                        const struct request_line *line) {
+    size_t size = msg->method.size + line->target.size + line->host.size + 192 +
+                  (add->h2c ? CNO__H2C_FIELDS : 0);
     for (size_t i = 0; i < msg->headers_len; i++)
         size += msg->headers[i].name.size + msg->headers[i].value.size + 4;
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
-    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg);
-    if (!msg->code && !has_host(ids, msg->headers_len))
-        at = PUT_LITERAL(at, "host: \r\n");
-    int no_length = msg->code == 204 || (msg->code && msg->code < 200);
-    at = put_fields(at, msg->headers, msg->headers_len, ids, no_length);
-    if (add.has_length)
-        at += sprintf(at, "content-length: %zu\r\n", add.length);
-    if (add.chunked)
+    char *start = c->out.data + c->out.size, *at = put_start_line(start, msg, line->target);
+    if (line->host.data) {
+        at = put(PUT_LITERAL(at, "host: "), line->host.data, line->host.size);
+        at = PUT_LITERAL(at, "\r\n");
+    }
+    at = put_fields(at, msg->headers, msg->headers_len, ids, add->skipped);
+    if (add->has_length)
+        at += sprintf(at, "content-length: %zu\r\n", add->length);
+    if (add->chunked)
         at = PUT_LITERAL(at, "transfer-encoding: chunked\r\n");
-    if (add.close)
+    if (add->close)
         at = PUT_LITERAL(at, "connection: close\r\n");
-    if (add.keep_alive)
+    if (add->keep_alive)
         at = PUT_LITERAL(at, "connection: keep-alive\r\n");
+    // Who sends these says that they are for the next hop only (RFC 9110 sections 7.8 and 10.1.4).
+    if (add->upgrade)
+        at = PUT_LITERAL(at, "connection: upgrade\r\n");
+    if (add->te)
+        at = PUT_LITERAL(at, "connection: te\r\n");
+    if (add->h2c)
+        at = cno__h2c_offer(c, at);
     at = PUT_LITERAL(at, "\r\n");
     c->out.size += (size_t)(at - start);
     return CNO_OK;
+}
+
+// The answer to a request for a tunnel is known: it is one, or the request is over.
+static int settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s, int status) {
+    if (cno__grants_tunnel(s, status)) {
+        open_tunnel(c, s);
+        return CNO_OK;
+    }
+    s->tunnel = CNO_TUNNEL_NONE;
+    return finish_reading(c, s, NULL);
 }
 
 int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
@@ -445,20 +598,25 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
                              "octets no start line can hold");
     if (msg->code && msg->code < 200 && (c->flags & CNO_CONN_REQUEST_1_0))
         return CNO_OK;
-    if ((!msg->code || cno__response_has_body(msg->code, s->method)) &&
+    if ((!msg->code || cno__response_takes_body(msg->code, s->method)) &&
         cno__check_length(&meta, size, final))
         return CNO_ERROR;
+    if (msg->code == 101 && !meta.upgrade)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "101 needs an upgrade field");
+    struct request_line line = {0};
     struct framing_fields add = msg->code ? frame_response(c, s, msg->code, size, final, &meta)
-                                          : frame_request(c, s, msg, size, final, &meta);
-    if (write_fields(c, msg, ids, add))
+                                          : frame_request(c, s, msg, size, final, &meta, &line);
+    if (write_fields(c, msg, ids, &add, &line))
         return CNO_ERROR;
-    if (msg->code && msg->code < 200) {
+    if (msg->code && msg->code < 200 && msg->code != 101) {
         if (msg->code == 100)
             c->flags &= (uint8_t)~CNO_CONN_EXPECT;
         return CNO_OK;
     }
     s->writing = CNO_AT_BODY;
-    return final && !size ? finish_writing(c, s) : CNO_OK;
+    if (s->tunnel == CNO_TUNNEL_ASKED && (!msg->code || settle_tunnel(c, s, msg->code)))
+        return msg->code ? CNO_ERROR : CNO_OK;
+    return final && !size && s->state != CNO_STREAM_CLOSED ? finish_writing(c, s) : CNO_OK;
 }
 
 int cno__h1_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
@@ -500,7 +658,9 @@ int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
     if (cno__bytes_reserve(&c->out, size))
         return CNO_ERROR;
     char *start = c->out.data + c->out.size, *end = PUT_LITERAL(start, "0\r\n");
-    end = put_fields(end, tail->headers, tail->headers_len, ids, 1);
+    end = put_fields(end, tail->headers, tail->headers_len, ids,
+                     CNO__DROPPED_H1 | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) |
+                         CNO__NAMED(CNO_NAME_HOST));
     end = PUT_LITERAL(end, "\r\n");
     c->out.size += (size_t)(end - start);
     return finish_writing(c, s);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "chars.h"
-#include "config.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, 0, reason, text}
@@ -31,8 +30,8 @@ const struct cno__fault cno__h1_too_many_fields = {431, 0, "too-many-fields",
 const struct cno__fault cno__h1_head_too_large = {431, 0, "head-too-large",
                                                   "message head above the limit (RFC 6585 5)"};
 
-size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int is_request,
-                         const struct cno__fault **fault) {
+size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, uint32_t max_line,
+                         uint32_t max_head, const struct cno__fault **fault) {
     size_t at = *scanned;
     if (!at && size && !cno__tchar_lower[(unsigned char)data[0]]) {
         *fault = &BAD_START;
@@ -41,13 +40,14 @@ size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int i
     while (at < size) {
         const char *lf = memchr(data + at, '\n', size - at);
         size_t line_end = lf ? (size_t)(lf - data) : size;
-        if (is_request && line_end > CNO_MAX_H1_LINE && !memchr(data, '\n', CNO_MAX_H1_LINE)) {
-            *scanned = CNO_MAX_H1_LINE;
+        // Only when the limit is reached: further on the first line is known to have ended.
+        if (at < max_line && line_end >= max_line && !memchr(data, '\n', max_line)) {
+            *scanned = max_line;
             *fault = &LINE_TOO_LONG;
             return 0;
         }
-        if (line_end >= CNO_MAX_H1_HEAD) {
-            *scanned = CNO_MAX_H1_HEAD;
+        if (line_end >= max_head) {
+            *scanned = max_head;
             *fault = &cno__h1_head_too_large;
             return 0;
         }
@@ -66,9 +66,13 @@ size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int i
     return 0;
 }
 
+int cno__h1_ends_head(const char *data, size_t size) {
+    return size > 4 && !memcmp(data + size - 4, "\r\n\r\n", 4);
+}
+
 // "HTTP/" DIGIT "." DIGIT. Any 1.x is served as 1.1 (RFC 9110 section 2.5), except 1.0.
-static const struct cno__fault *parse_version(const char *data, size_t size, int *minor) {
-    if (size != 8 || memcmp(data, "HTTP/", 5) || data[6] != '.' || data[5] < '0' || data[5] > '9' ||
+static const struct cno__fault *parse_version(const char *data, int *minor) {
+    if (memcmp(data, "HTTP/", 5) || data[6] != '.' || data[5] < '0' || data[5] > '9' ||
         data[7] < '0' || data[7] > '9')
         return &BAD_VERSION;
     if (data[5] != '1')
@@ -91,14 +95,23 @@ static const struct cno__fault *parse_request_line(const char *line, size_t size
     if (!span || *at == size || line[*at] != ' ')
         return &BAD_TARGET;
     head->target = (struct cno_buffer_t){line + i, span};
-    *at += 1;
-    return parse_version(line + *at, size - *at, &head->minor);
+    i = *at += 1;
+    if (size - i < 10 || line[i + 8] != '\r' || line[i + 9] != '\n')
+        return &BAD_VERSION;
+    const struct cno__fault *fault = parse_version(line + i, &head->minor);
+    *at += fault ? 0 : 10;
+    return fault;
 }
 
 static const struct cno__fault *parse_status_line(const char *line, size_t size,
                                                   struct cno__h1_head *head, size_t *at) {
     *at = 0;
-    const struct cno__fault *fault = parse_version(line, size < 8 ? size : 8, &head->minor);
+    const char *lf = memchr(line, '\n', size);
+    size = (size_t)(lf - line);
+    if (size && lf[-1] != '\r')
+        return &cno__h1_bare_lf;
+    size--;
+    const struct cno__fault *fault = size < 8 ? &BAD_VERSION : parse_version(line, &head->minor);
     if (fault)
         return fault;
     *at = 9;
@@ -109,16 +122,17 @@ static const struct cno__fault *parse_status_line(const char *line, size_t size,
     if (size > 13)
         head->reason = (struct cno_buffer_t){line + 13, size - 13};
     *at = 13;
-    return size > 13 && cno__value_span(line + 13, size - 13) != size - 13 ? &BAD_STATUS : NULL;
+    if (size > 13 && cno__value_span(line + 13, size - 13) != size - 13)
+        return &BAD_STATUS;
+    *at = size + 2;
+    return NULL;
 }
 
 // One field line, from its first octet to its LF. Returns how many octets it is long, or 0 and a
 // fault. The lines end with CRLF, which is in no name: no loop runs past it.
 static size_t parse_field(const char *line, size_t size, struct cno_header_t *field, char *name,
                           const struct cno__fault **fault, size_t *at) {
-    size_t i = 0;
-    for (unsigned char c; (c = cno__tchar_lower[(unsigned char)line[i]]); i++)
-        name[i] = (char)c;
+    size_t i = cno__token_lower(line, size, name);
     if (i == 0 || line[i] != ':') {
         *at = i;
         *fault = i == 0 && (line[0] == ' ' || line[0] == '\t') ? &OBS_FOLD : &BAD_NAME;
@@ -127,7 +141,8 @@ static size_t parse_field(const char *line, size_t size, struct cno_header_t *fi
     field->name = (struct cno_buffer_t){name, i};
     field->id = (uint8_t)cno__name_id(name, i);
     field->flags = 0;
-    for (i++; line[i] == ' ' || line[i] == '\t';)
+    i += line[i + 1] == ' ' ? 2 : 1;
+    while (line[i] == ' ' || line[i] == '\t')
         i++;
     size_t end = i + cno__value_span(line + i, size - i);
     if (end + 1 >= size || line[end] != '\r' || line[end + 1] != '\n') {
@@ -146,35 +161,35 @@ const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
                                               struct cno_header_t *list, size_t capacity,
                                               size_t *count, char *names, size_t *at) {
     const struct cno__fault *fault = NULL;
-    size_t i = 0;
-    *count = 0;
-    while (size - i != 2 || data[i] != '\r') {
-        if (*count == capacity) {
+    size_t i = 0, n = 0;
+    for (; data[i] != '\r' || data[i + 1] != '\n'; n++) {
+        if (n == capacity) {
             *at = i;
             return &cno__h1_too_many_fields;
         }
-        size_t length = parse_field(data + i, size - i, &list[*count], names, &fault, at);
-        if (fault) {
+        size_t length = parse_field(data + i, size - i, &list[n], names, &fault, at);
+        if (!length) {
             *at += i;
             return fault;
         }
-        names += list[(*count)++].name.size;
+        names += list[n].name.size;
         i += length;
     }
+    *count = n;
+    *at = i + 2;
     return NULL;
 }
 
 const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int is_request,
                                             struct cno__h1_head *head, struct cno_header_t *list,
                                             size_t capacity, char *names, size_t *at) {
-    size_t line = (size_t)((const char *)memchr(data, '\n', size) - data) - 1;
-    const struct cno__fault *fault = is_request ? parse_request_line(data, line, head, at)
-                                                : parse_status_line(data, line, head, at);
+    const struct cno__fault *fault = is_request ? parse_request_line(data, size, head, at)
+                                                : parse_status_line(data, size, head, at);
     if (fault)
         return fault;
-    fault = cno__h1_parse_fields(data + line + 2, size - line - 2, list, capacity, &head->count,
-                                 names, at);
-    *at += line + 2;
+    size_t line = *at;
+    fault = cno__h1_parse_fields(data + line, size - line, list, capacity, &head->count, names, at);
+    *at += line;
     return fault;
 }
 
@@ -198,9 +213,10 @@ const struct cno__fault *cno__h1_parse_chunk(const char *line, size_t size, uint
     if (i == 0 || *chunk > INT64_MAX)
         return &BAD_CHUNK;
     *extensions = size - i;
-    if (i < size && line[i] != ';')
-        return line[i] == ' ' || line[i] == '\t' || !cno__tchar_lower[(unsigned char)line[i]]
-                   ? &BAD_EXTENSION
-                   : &BAD_CHUNK;
+    size_t mark = i;  // white space before it is bad, and is read over (RFC 9112 section 7.1.1)
+    while (mark < size && (line[mark] == ' ' || line[mark] == '\t'))
+        mark++;
+    if (i < size && (mark == size || line[mark] != ';'))
+        return mark > i || !cno__tchar_lower[(unsigned char)line[i]] ? &BAD_EXTENSION : &BAD_CHUNK;
     return cno__value_span(line + i, size - i) == size - i ? NULL : &BAD_EXTENSION;
 }

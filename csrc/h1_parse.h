@@ -23,18 +23,22 @@ struct cno__h1_head {
 // the length of the head with its blank line, or 0 when there is more to come. A fault that needs
 // no complete head (a first octet that no start line has, a bare LF, a size) comes at once in
 // *fault, and the octet it is about in *scanned. What it says does not depend on how the input was
-// cut.
-size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, int is_request,
-                         const struct cno__fault **fault);
+// cut. `max_line` and `max_head` are in octets; with 0 the first line may be as long as the rest.
+size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, uint32_t max_line,
+                         uint32_t max_head, const struct cno__fault **fault);
 
-// Parses a whole head. `list` has room for `capacity` fields and `names` for `size` octets: names
-// are written there in lower case; everything else points into `data`. On a fault *at is the octet
-// it is about.
+// Whether data[0..size) surely holds the end of a head.
+int cno__h1_ends_head(const char *data, size_t size);
+
+// Parses a head; `data` holds its end. `list` has room for `capacity` fields and `names` for `size`
+// octets: names are written there in lower case; everything else points into `data`. *at is set to
+// the length of the head with its blank line, or on a fault to the octet it is about.
 const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int is_request,
                                             struct cno__h1_head *head, struct cno_header_t *list,
                                             size_t capacity, char *names, size_t *at);
 
-// Parses field lines up to the blank line: the rest of a head, or a trailer section. *count is set.
+// Parses field lines up to the blank line, which `data` holds: the rest of a head, or a trailer
+// section. *count and *at are set.
 const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
                                               struct cno_header_t *list, size_t capacity,
                                               size_t *count, char *names, size_t *at);

@@ -3,12 +3,14 @@
 #include <string.h>
 
 #include "conn.h"
+#include "priority.h"
 
 #define FAULT(name, code, reason, text) \
     static const struct cno__fault name = {0, CNO_RST_##code, reason, text}
 
 FAULT(BAD_PREFACE, PROTOCOL_ERROR, "bad-preface", "not the client preface (RFC 9113 3.4)");
 FAULT(NO_SETTINGS, PROTOCOL_ERROR, "no-settings", "the first frame is not SETTINGS (RFC 9113 3.4)");
+FAULT(HTTP1_PEER, PROTOCOL_ERROR, "http1-peer", "the server answers in HTTP/1 (RFC 9113 3.4)");
 FAULT(NO_CONTINUATION, PROTOCOL_ERROR, "interrupted-block",
       "header block interrupted (RFC 9113 6.10)");
 FAULT(LONE_CONTINUATION, PROTOCOL_ERROR, "lone-continuation",
@@ -43,9 +45,17 @@ FAULT(OVERHEAD_FLOOD, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that
 FAULT(TOO_MANY_STREAMS, REFUSED_STREAM, "too-many-streams",
       "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 FAULT(AFTER_GOAWAY, REFUSED_STREAM, "after-goaway", "stream begun after GOAWAY (RFC 9113 6.8)");
-FAULT(LATE_PROMISE, CANCEL, "late-promise", "promise on a closed request (RFC 9113 6.6)");
+FAULT(LATE_PUSH, CANCEL, "late-push", "PUSH_PROMISE on a stream that we reset (RFC 9113 5.1)");
+FAULT(UNSAFE_PUSH, PROTOCOL_ERROR, "unsafe-push",
+      "a promised request that is not safe, cacheable and without content (RFC 9113 8.4)");
+FAULT(TOO_MANY_PROMISES, REFUSED_STREAM, "too-many-promises",
+      "more streams promised than are accepted (RFC 9113 8.4)");
 FAULT(LENGTH_MISMATCH, PROTOCOL_ERROR, "length-mismatch",
       "DATA and content-length differ (RFC 9113 8.1.1)");
+FAULT(BAD_PRIORITY, FRAME_SIZE_ERROR, "bad-frame-size",
+      "PRIORITY that is not five octets long (RFC 9113 6.3)");
+FAULT(TUNNEL_FRAME, PROTOCOL_ERROR, "frame-in-tunnel",
+      "HEADERS on a stream that CONNECT asked for (RFC 9113 8.5)");
 FAULT(BAD_TRAILERS, PROTOCOL_ERROR, "bad-trailers", "trailers without END_STREAM (RFC 9113 8.1)");
 FAULT(NO_HEAD, PROTOCOL_ERROR, "no-head", "DATA before a final response head (RFC 9113 8.1)");
 static const struct cno__fault TOO_LARGE = {431, CNO_RST_PROTOCOL_ERROR, "head-too-large",
@@ -94,17 +104,35 @@ static int finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     return cno__stream_half_close(c, s, CNO_REMOTE);
 }
 
+// A client's request for a tunnel is answered: if it is not granted, we have nothing more to say.
+static int settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s,
+                         struct cno_message_t *msg) {
+    if (cno__grants_tunnel(s, msg->code)) {
+        s->tunnel = CNO_TUNNEL_OPEN;
+        msg->flags |= CNO_MESSAGE_UPGRADE;
+        return CNO_OK;
+    }
+    s->tunnel = CNO_TUNNEL_NONE;
+    return s->writing == CNO_AT_END ? CNO_OK : cno__h2_write_data(c, s, NULL, 0, 1);
+}
+
 static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct cno_message_t *msg,
                      const struct cno__meta *meta, int end_stream) {
     int informational = msg->code && msg->code < 200;
     if (informational && end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
+    int r = informational ? spend_overhead(c) : CNO_OK;
+    if (r)
+        return r;
     if (!informational)
         s->reading = CNO_AT_BODY;
-    // A HEAD or 304 response says the length of a body that does not come (RFC 9113 section 8.1.1).
-    s->read_sized =
-        meta->has_length && (!msg->code || cno__response_has_body(msg->code, s->method));
-    s->read_left = meta->length;
+    // A HEAD, 204 or 304 response has no content, whatever length it says (RFC 9110 section 6.4.1).
+    int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
+    int is_empty = !has_body && s->method != CNO__METHOD_CONNECT;
+    s->read_sized = has_body ? meta->has_length : is_empty && !informational;
+    s->read_left = has_body ? meta->length : 0;
+    if (s->tunnel == CNO_TUNNEL_ASKED && msg->code && !informational && settle_tunnel(c, s, msg))
+        return CNO_ERROR;
     if (end_stream && s->read_sized && s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     msg->flags |= (end_stream ? CNO_MESSAGE_FINAL : 0) |
@@ -118,9 +146,11 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
 static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_hpack_fields_t *fields, int end_stream) {
     struct cno_tail_t tail = {fields->list, fields->count};
+    if (s->tunnel != CNO_TUNNEL_NONE)
+        return refuse_stream(c, s, &TUNNEL_FRAME);
     if (!end_stream)
         return refuse_stream(c, s, &BAD_TRAILERS);
-    const struct cno__fault *fault = cno__trailers(fields->list, &tail.headers_len);
+    const struct cno__fault *fault = cno__trailers(fields->list, &tail.headers_len, CNO_HTTP2);
     return fault ? refuse_stream(c, s, fault) : finish_reading(c, s, &tail);
 }
 
@@ -140,7 +170,7 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
-// Resets a stream that the peer begins, without the application hearing of it.
+// A stream that is not begun: the application does not hear of it.
 static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
     unsigned char payload[4];
     int r = spend_reset(c);
@@ -153,13 +183,18 @@ static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno_
                : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
 }
 
-// A stream the client wants to begin: opened, or refused.
+// A stream the client wants to begin: opened or refused.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
+    const struct cno__fault *fault = NULL;
     if (c->flags & CNO_CONN_CLOSING)
-        return refuse_new(c, id, &AFTER_GOAWAY);
-    if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
-        return refuse_new(c, id, &TOO_MANY_STREAMS);
+        fault = &AFTER_GOAWAY;
+    else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
+        fault = &TOO_MANY_STREAMS;
+    if (fault)
+        return refuse_new(c, id, fault);
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
+    if (*s && c->early)
+        cno__h2_priority_begin(c, *s);
     return *s ? CNO_OK : CNO_ERROR;
 }
 
@@ -188,26 +223,30 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
-    if (id > c->goaway[CNO_LOCAL])
-        return refuse_new(c, id, &AFTER_GOAWAY);
-    if (!cno__stream_find(c, parent))
-        return refuse_new(c, id, &LATE_PROMISE);
+    const struct cno__fault *fault = !cno__stream_find(c, parent) ? &LATE_PUSH
+                                     : id > c->goaway[CNO_LOCAL]  ? &AFTER_GOAWAY
+                                     : c->stream_count[CNO_REMOTE] >= c->limits.promises
+                                         ? &TOO_MANY_PROMISES
+                                         : NULL;
+    if (fault)
+        return refuse_new(c, id, fault);
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    const struct cno__fault *fault =
-        too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
+    fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, 0, &msg, &meta);
+    if (!fault && (!cno__is_pushable(msg.method) || (meta.has_length && meta.length)))
+        fault = &UNSAFE_PUSH;
     if (fault)
         return refuse_stream(c, s, fault);
     s->method = meta.method;
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
-                      struct cno_buffer_t block) {
-    struct cno_header_t list[CNO_MAX_HEADERS];
-    struct cno_hpack_fields_t fields = {list, CNO_MAX_HEADERS,
+static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                       struct cno_buffer_t block) {
+    struct cno_header_t list[CNO_MAX_HEADERS_STORED];
+    struct cno_hpack_fields_t fields = {list, c->limits.fields,
                                         c->settings[CNO_LOCAL].max_header_list_size, 0, 0};
     if (cno_hpack_decode(&c->decoder, block, &fields)) {
         cno_error_set_wire(cno_error()->wire, c->offset);
@@ -226,16 +265,32 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
         return take_trailers(c, s, &fields, end_stream);
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
-    const struct cno__fault *fault = cno__is_server(c)
-                                         ? cno__request_h2(list, fields.count, &msg, &meta)
-                                         : cno__response_h2(list, fields.count, &msg, &meta);
+    int extended = (int)c->settings[CNO_LOCAL].enable_connect_protocol;
+    const struct cno__fault *fault =
+        cno__is_server(c) ? cno__request_h2(list, fields.count, extended, &msg, &meta)
+                          : cno__response_h2(list, fields.count, &msg, &meta);
     if (fault)
         return refuse_stream(c, s, fault);
-    if (cno__is_server(c))
+    if (meta.has_priority && !(s->priority & CNO__PRIORITY_FRAME))
+        s->priority = meta.priority;
+    if (cno__is_server(c)) {
         s->method = meta.method;
-    else if (s->state == CNO_STREAM_RESERVED_REMOTE)
+        if (meta.method == CNO__METHOD_CONNECT) {
+            s->tunnel = CNO_TUNNEL_ASKED;
+            msg.flags |= CNO_MESSAGE_UPGRADE;
+        }
+    } else if (s->state == CNO_STREAM_RESERVED_REMOTE)
         cno__stream_set(c, s, CNO_STREAM_HALF_LOCAL);
     return take_head(c, s, &msg, &meta, end_stream);
+}
+
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+                      struct cno_buffer_t block) {
+    int r = take_fields(c, id, promised, end_stream, block);
+    // A large head must not be kept until the next one.
+    if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
+        cno_hpack_release(&c->decoder);
+    return r;
 }
 
 // ---- handlers, one per frame type --------------------------------------------------------------
@@ -244,6 +299,8 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
 static int begin_block(struct cno_connection_t *c, const struct cno__frame *frame, uint32_t stream,
                        uint32_t promised) {
     struct cno_buffer_t fragment = {(const char *)frame->payload, frame->size};
+    if (fragment.size > CNO_MAX_HEADER_BLOCK)
+        return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (frame->flags & CNO_FLAG_END_HEADERS)
         return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
     c->block_stream = stream;
@@ -264,9 +321,10 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     if (fault)
         return cno__refuse(c, fault, 0);
     struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
-    // A closed request may have been reset by us while the promise was on its way (section 6.6).
+    // A parent that we reset may have been promised upon before the server knew (section 5.1).
     if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !(frame->stream & 1) ||
-        is_idle(c, frame->stream) || (parent && parent->reading == CNO_AT_END))
+        is_idle(c, frame->stream) ||
+        (parent ? parent->reading == CNO_AT_END : !cno__stream_was_cancelled(c, frame->stream)))
         return cno__refuse(c, &UNWANTED_PUSH, 0);
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     if (!id || id & 1 || id <= c->last_stream[CNO_REMOTE])
@@ -283,21 +341,38 @@ static int on_continuation(struct cno_connection_t *c, struct cno__frame *frame)
     if (++c->continuations > CNO_MAX_CONTINUATIONS ||
         c->block.size + frame->size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
+    int r = frame->size ? CNO_OK : spend_overhead(c);
+    if (r)
+        return r;
     if (cno__bytes_append(&c->block, frame->payload, frame->size))
         return CNO_ERROR;
     if (!(frame->flags & CNO_FLAG_END_HEADERS))
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    int r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
-                       (struct cno_buffer_t){c->block.data, c->block.size});
+    r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
+                   (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;
 }
 
+// A fault of one stream, if it is there to be reset.
+static int refuse_frame(struct cno_connection_t *c, struct cno_stream_t *s,
+                        const struct cno__fault *fault) {
+    return s ? refuse_stream(c, s, fault) : cno__refuse(c, fault, 0);
+}
+
+// RFC 9113 section 5.3.2: deprecated, and never acted upon.
 static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
-    (void)frame;  // RFC 9113 section 5.3.2: deprecated, and never acted upon
+    if (frame->size != 5)
+        return refuse_frame(c, cno__stream_find(c, frame->stream), &BAD_PRIORITY);
     return spend_overhead(c);
+}
+
+// The frames whose types have numbers of their own.
+static int on_other(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    return r || frame->type != CNO_FRAME_PRIORITY_UPDATE ? r : cno__h2_priority_update(c, frame);
 }
 
 static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
@@ -306,7 +381,9 @@ static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return spend_overhead(c);
-    int r = spend_reset(c);
+    // A server whose answer is complete has lost nothing, and what we began bounds itself.
+    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing == CNO_AT_END);
+    int r = harmless ? CNO_OK : spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
 }
 
@@ -315,8 +392,7 @@ static int widen(struct cno_connection_t *c, struct cno_stream_t *s, void *delta
     return cno__window_open(&s->window_send, *(int64_t *)delta);
 }
 
-// One setting of the peer. Unknown ones are ignored (section 6.5.2).
-static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value) {
+int cno__h2_apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value) {
     struct cno_settings_t *remote = &c->settings[CNO_REMOTE];
     int64_t delta = (int64_t)value - remote->initial_window_size;
     switch (id) {
@@ -346,6 +422,16 @@ static int apply_setting(struct cno_connection_t *c, uint32_t id, uint32_t value
             return CNO_OK;
         case 6:
             remote->max_header_list_size = value;
+            return CNO_OK;
+        case 8:
+            if (value > 1 || value < remote->enable_connect_protocol)
+                return cno__refuse(c, &BAD_SETTING, 0);
+            remote->enable_connect_protocol = value;
+            return CNO_OK;
+        case 9:
+            if (value > 1)
+                return cno__refuse(c, &BAD_SETTING, 0);
+            remote->no_rfc7540_priorities = value;
             return CNO_OK;
         default:
             return CNO_OK;
@@ -379,7 +465,7 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
     c->flags |= CNO_CONN_SETTINGS;
     for (uint32_t i = 0; i < frame->size && !r; i += 6) {
         const unsigned char *entry = frame->payload + i;
-        r = apply_setting(c, (uint32_t)entry[0] << 8 | entry[1], cno__read4(entry + 2));
+        r = cno__h2_apply_setting(c, (uint32_t)entry[0] << 8 | entry[1], cno__read4(entry + 2));
         if (!r && i >= 6 * 32)
             r = spend_overhead(c);
     }
@@ -393,17 +479,22 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
 }
 
 static int on_ping(struct cno_connection_t *c, struct cno__frame *frame) {
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     if (frame->flags & CNO_FLAG_ACK)
         return CNO__FIRE(c, on_pong, (const char *)frame->payload) ? CNO_ERROR : CNO_OK;
-    int r = spend_overhead(c);
-    return r ? r : cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
+    return cno__h2_write_frame(c, CNO_FRAME_PING, CNO_FLAG_ACK, 0, frame->payload, 8);
 }
 
 static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     uint32_t last = cno__read4(frame->payload) & 0x7fffffff, code = cno__read4(frame->payload + 4);
+    int r = spend_overhead(c);
+    if (r)
+        return r;
     c->goaway[CNO_REMOTE] = last;
-    // Only the announcement of one. It ends what we may begin: of a client that is only pushes.
-    if (last == 0x7fffffff && code == CNO_RST_NO_ERROR && cno__is_server(c))
+    // Only the announcement of one. A client may still ask; of a server nothing may be asked anymore.
+    if (cno__is_server(c) && last == CNO__STREAM_MAX && code == CNO_RST_NO_ERROR)
         return CNO_OK;
     c->flags |= CNO_CONN_CLOSING;
     // Streams of ours above it were not processed, and may be tried again elsewhere (section 6.8).
@@ -419,15 +510,15 @@ static int on_window_update(struct cno_connection_t *c, struct cno__frame *frame
     int r = spend_overhead(c);
     if (r)
         return r;
-    if (!delta)
-        return cno__refuse(c, &WINDOW_ZERO, 0);
     struct cno_stream_t *s = frame->stream ? cno__stream_find(c, frame->stream) : NULL;
     if (s && s->state == CNO_STREAM_RESERVED_REMOTE)
         return refuse_unreadable(c, s);
     if (frame->stream && (!s || s->writing == CNO_AT_END))
         return CNO_OK;  // it crossed the end of the stream on its way (section 5.1)
+    if (!delta)
+        return refuse_frame(c, s, &WINDOW_ZERO);
     if (cno__window_open(s ? &s->window_send : &c->window_send, delta))
-        return cno__refuse(c, &WINDOW_OVERFLOW, 0);
+        return refuse_frame(c, s, &WINDOW_OVERFLOW);
     return CNO__FIRE(c, on_flow_increase, frame->stream) ? CNO_ERROR : CNO_OK;
 }
 
@@ -470,8 +561,9 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
     if (s->read_sized && body > s->read_left)
         return refuse_stream(c, s, &LENGTH_MISMATCH);
     s->read_left -= s->read_sized ? body : 0;
-    return body < CNO_TINY_DATA && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c)
-                                                                         : CNO_OK;
+    // A client has asked for what comes, in whatever pieces; frames of nothing it has not.
+    uint32_t tiny = cno__is_server(c) ? CNO_TINY_DATA : 1;
+    return body < tiny && !(frame->flags & CNO_FLAG_END_STREAM) ? spend_overhead(c) : CNO_OK;
 }
 
 // The header of a DATA frame: all of it is accounted here, before anything can go wrong.
@@ -497,6 +589,9 @@ static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame
         r = check_data(c, s, frame, body);
     if (r)
         return r;
+    // By the frame and not by what comes of it at once: how the input is cut makes no difference.
+    if (body >= CNO_USEFUL_DATA)
+        cno__budget_refill(&c->budget_overhead, 1 + (body >> 10), c->limits.overhead);
     cno__take(c, in, head);
     c->data_stream = s ? frame->stream : 0;
     c->data_flags = frame->flags;
@@ -513,9 +608,10 @@ static int read_data(struct cno_connection_t *c, struct cno__input *in) {
         const char *data = in->data;
         cno__take(c, in, size);
         c->data_left -= size;
-        if (s && (c->options & CNO_MANUAL_FLOW))
+        if (s && (c->options & CNO_MANUAL_FLOW)) {
             s->held += size;
-        cno__budget_refill(&c->budget_overhead, (uint16_t)(size >> 10), CNO_BUDGET_OVERHEAD);
+            c->held += c->options & CNO_MANUAL_CONNECTION_FLOW ? size : 0;
+        }
         if (s && CNO__FIRE(c, on_message_data, s->id, data, size))
             return CNO_ERROR;
         if (c->mode != CNO_MODE_H2)
@@ -558,6 +654,8 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return read_preface(c, in);
     if (in->size < CNO_FRAME_HEADER_SIZE)
         return CNO__MORE;
+    if (!(c->flags & CNO_CONN_SETTINGS) && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
+        return cno__refuse(c, &HTTP1_PEER, 0);
     struct cno__frame frame = cno__frame_decode(in->data);
     const struct cno__fault *fault =
         cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);
@@ -576,7 +674,7 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return CNO__MORE;
     frame.payload = (const unsigned char *)in->data + CNO_FRAME_HEADER_SIZE;
     // Taken when it is done with: a fault is told to be where the frame begins.
-    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : spend_overhead(c);
+    int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : on_other(c, &frame);
     cno__take(c, in, size);
     return r;
 }

@@ -59,11 +59,14 @@ void cno_hpack_fini(struct cno_hpack_t *);
 void cno_hpack_set_limit(struct cno_hpack_t *, uint32_t limit);
 
 // Decodes one complete block. Names and values stay valid until the next call on this table; they
-// point into `block`, the table, or its scratch. Errors: PROTOCOL with wire = COMPRESSION_ERROR
+// point into `block`, the table, or its scratch, which cno_hpack_release gives back before that. Errors: PROTOCOL with wire = COMPRESSION_ERROR
 // (RFC 9113 section 4.3; the connection cannot go on), PROTOCOL with ENHANCE_YOUR_CALM above
 // CNO_MAX_HEADERS_HARD fields, NO_MEMORY.
 int cno_hpack_decode(struct cno_hpack_t *, struct cno_buffer_t block,
                      struct cno_hpack_fields_t *out);
+
+// Decoder: the fields of the last block are done with.
+void cno_hpack_release(struct cno_hpack_t *);
 
 // Appends one complete block to `out`. Names must be lower-case and valid. Errors: NO_MEMORY, and
 // ASSERTION for a name or value of 2^28 octets; then neither `out` nor the table has changed.

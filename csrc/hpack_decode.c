@@ -269,16 +269,24 @@ static void read_indexed_run(struct decoding *d) {
     d->at = at;
 }
 
+static inline void release_block(struct cno_hpack_t *t) {
+    if (t->dead)
+        cno__hpack_release_dead(t);
+    if (t->text.data)
+        cno__bytes_clear(&t->text);
+}
+
+void cno_hpack_release(struct cno_hpack_t *t) {
+    release_block(t);
+}
+
 int cno_hpack_decode(struct cno_hpack_t *t, struct cno_buffer_t block,
                      struct cno_hpack_fields_t *out) {
     const uint8_t *begin = (const uint8_t *)block.data;
     const uint8_t *end = block.size ? begin + block.size : begin;
     struct decoding d = {.t = t, .out = out, .begin = begin, .at = begin, .end = end};
     out->count = out->size = 0;
-    if (t->dead)
-        cno__hpack_release_dead(t);
-    if (t->text.data)
-        cno__bytes_clear(&t->text);
+    release_block(t);
     if (read_size_updates(&d))
         return CNO_ERROR;
     while (d.at != d.end) {
@@ -303,7 +311,5 @@ int cno_hpack_decode(struct cno_hpack_t *t, struct cno_buffer_t block,
             return CNO_ERROR;
         }
     }
-    if (d.has_scratch && !t->text.size)
-        cno__bytes_clear(&t->text);  // nothing points there: no reason to keep much of it
     return CNO_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "chars.h"
+#include "priority.h"
 
 #define FAULT(name, status, reason, text) \
     static const struct cno__fault name = {status, CNO_RST_PROTOCOL_ERROR, reason, text}
@@ -15,11 +16,14 @@ FAULT(BAD_PSEUDO, 400, "bad-pseudo-field",
       "pseudo-field unknown, repeated or misplaced (RFC 9113 8.3)");
 FAULT(NO_PSEUDO, 400, "missing-pseudo-field",
       "a required pseudo-field is not there (RFC 9113 8.3.1)");
+FAULT(BAD_PROTOCOL, 400, "bad-protocol", ":protocol is not a protocol name (RFC 8441 4)");
+FAULT(CONNECT_BODY, 400, "connect-with-body", "CONNECT with content (RFC 9110 9.3.6)");
 FAULT(BAD_METHOD, 400, "bad-method", "method is not a token (RFC 9110 9.1)");
 FAULT(BAD_SCHEME, 400, "bad-scheme", "malformed scheme (RFC 3986 3.1)");
 FAULT(BAD_TARGET, 400, "bad-target",
       "request target of a form its method cannot have (RFC 9112 3.2)");
 FAULT(BAD_STATUS, 400, "bad-status", "status is not three digits (RFC 9113 8.3.2)");
+FAULT(SWITCHING, 400, "bad-status", "101 does not exist in HTTP/2 (RFC 9113 8.6)");
 FAULT(CONNECTION_FIELD, 400, "connection-field", "connection-specific field (RFC 9113 8.2.2)");
 FAULT(BAD_LENGTH, 400, "bad-content-length",
       "Content-Length is not one plain number (RFC 9112 6.3)");
@@ -56,6 +60,10 @@ enum CNO__METHOD cno__method(struct cno_buffer_t method) {
                                    : CNO__METHOD_OTHER;
 }
 
+int cno__is_pushable(struct cno_buffer_t method) {
+    return is(method, "GET") || is(method, "HEAD");
+}
+
 int cno__response_has_body(int status, enum CNO__METHOD method) {
     return status >= 200 && status != 204 && status != 304 && method != CNO__METHOD_HEAD &&
            !(method == CNO__METHOD_CONNECT && status < 300);
@@ -72,6 +80,20 @@ static const struct cno__fault *read_length(struct cno_buffer_t value, struct cn
         return &BAD_LENGTH;
     meta->has_length = 1;
     return NULL;
+}
+
+// Several lines are one Dictionary; if any is none, nothing was said (RFC 8941 section 4.2).
+static void read_priority(struct cno_buffer_t value, struct cno__meta *meta) {
+    enum { NOTHING, PRIORITY, MALFORMED };
+    if (meta->has_priority == NOTHING)
+        meta->priority = CNO__PRIORITY_DEFAULT;
+    if (meta->has_priority == MALFORMED)
+        return;
+    meta->has_priority = PRIORITY;
+    if (!cno__priority_parse(value.data, value.size, &meta->priority))
+        return;
+    meta->has_priority = MALFORMED;
+    meta->priority = CNO__PRIORITY_DEFAULT;
 }
 
 // origin-form, absolute-form, asterisk-form with OPTIONS (RFC 9112 section 3.2).
@@ -96,9 +118,9 @@ static int is_scheme(struct cno_buffer_t scheme) {
     return scheme.size != 0;
 }
 
-// A field that is not a pseudo-field, in a head.
-static const struct cno__fault *regular_h2(const struct cno_header_t *field,
-                                           struct cno__meta *meta) {
+// A field that is not a pseudo-field. Inline, as it is called for every field of every head.
+static inline const struct cno__fault *regular_h2(const struct cno_header_t *field,
+                                                  struct cno__meta *meta) {
     switch (field->id) {
         case CNO_NAME_CONNECTION:
         case CNO_NAME_KEEP_ALIVE:
@@ -115,6 +137,9 @@ static const struct cno__fault *regular_h2(const struct cno_header_t *field,
             return read_length(field->value, meta);
         case CNO_NAME_EXPECT:
             meta->expect = cno__list_has(field->value.data, field->value.size, "100-continue");
+            return NULL;
+        case CNO_NAME_PRIORITY:
+            read_priority(field->value, meta);
             return NULL;
         default:
             return NULL;
@@ -164,7 +189,23 @@ static const struct cno__fault *read_block(struct cno_header_t *list, size_t *co
     return NULL;
 }
 
-const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count,
+// protocol-name ["/" protocol-version] (RFC 9110 section 7.8).
+static int is_protocol(struct cno_buffer_t protocol) {
+    const char *slash = protocol.size ? memchr(protocol.data, '/', protocol.size) : NULL;
+    size_t name = slash ? (size_t)(slash - protocol.data) : protocol.size;
+    return cno__name_is_token(protocol.data, name) &&
+           (!slash || cno__name_is_token(slash + 1, protocol.size - name - 1));
+}
+
+// A request to CONNECT has no content; a length of nothing is not held against it.
+static const struct cno__fault *check_connect(struct cno__meta *meta) {
+    if (meta->chunked || (meta->has_length && meta->length))
+        return &CONNECT_BODY;
+    meta->has_length = 0;
+    return NULL;
+}
+
+const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count, int extended,
                                          struct cno_message_t *msg, struct cno__meta *meta) {
     struct pseudo pseudo = {0};
     struct cno_buffer_t host = {0};
@@ -182,9 +223,15 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         return &NO_PSEUDO;
     if (!cno__name_is_token(msg->method.data, msg->method.size))
         return &BAD_METHOD;
-    if (seen[CNO_NAME_P_PROTOCOL])  // extended CONNECT was not offered (RFC 8441 section 3)
-        return &BAD_PSEUDO;
-    if (meta->method == CNO__METHOD_CONNECT) {
+    if (meta->method == CNO__METHOD_CONNECT && (fault = check_connect(meta)))
+        return fault;
+    if (seen[CNO_NAME_P_PROTOCOL]) {
+        if (!extended || meta->method != CNO__METHOD_CONNECT)
+            return &BAD_PSEUDO;
+        if (!is_protocol(pseudo.value[CNO_NAME_P_PROTOCOL]))
+            return &BAD_PROTOCOL;
+    }
+    if (meta->method == CNO__METHOD_CONNECT && !seen[CNO_NAME_P_PROTOCOL]) {
         if (!authority.size || seen[CNO_NAME_P_PATH] || seen[CNO_NAME_P_SCHEME])
             return &BAD_PSEUDO;
         if (!cno__host_is_valid(authority.data, authority.size, 1))
@@ -205,6 +252,33 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
                                                                                   : NULL;
 }
 
+const char *cno__request_lacks_h2(const struct cno_message_t *msg) {
+    struct cno_buffer_t scheme = {0}, authority = {0};
+    if (cno__method(msg->method) == CNO__METHOD_CONNECT)
+        return NULL;
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        const struct cno_header_t *field = &msg->headers[i];
+        if (is(field->name, ":scheme")) {
+            if (scheme.data)
+                return ":scheme more than once";
+            scheme = field->value;
+        } else if (is(field->name, ":authority") || is(field->name, "host")) {
+            if (authority.data && field->name.data[0] == ':')
+                return ":authority more than once, or behind host";
+            authority = field->value;
+        }
+    }
+    if (!is_scheme(scheme))
+        return "no :scheme";
+    if (!authority.size || !is_host(authority))
+        return "no :authority";
+    return NULL;
+}
+
+int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t target) {
+    return cno__method(method) == CNO__METHOD_CONNECT || !check_target(method, target);
+}
+
 const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t count,
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct pseudo pseudo = {0};
@@ -218,40 +292,46 @@ const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t coun
     struct cno_buffer_t value = pseudo.value[CNO_NAME_P_STATUS];
     if (value.size != 3 || cno__parse_uint(value.data, 3, &status) || status < 100)
         return &BAD_STATUS;
+    if (status == 101)
+        return &SWITCHING;
     msg->code = (int)status;
     msg->headers = list;
     msg->headers_len = count;
     return NULL;
 }
 
-int cno__is_barred_from_trailers(enum CNO_NAME id) {
-    switch (id) {
-        case CNO_NAME_CONNECTION:
-        case CNO_NAME_CONTENT_LENGTH:
-        case CNO_NAME_COOKIE:
-        case CNO_NAME_EXPECT:
-        case CNO_NAME_HOST:
-        case CNO_NAME_HTTP2_SETTINGS:
-        case CNO_NAME_KEEP_ALIVE:
-        case CNO_NAME_PROXY_CONNECTION:
-        case CNO_NAME_TE:
-        case CNO_NAME_TRAILER:
-        case CNO_NAME_TRANSFER_ENCODING:
-        case CNO_NAME_UPGRADE:
+// What says how a message is framed, routed, authenticated, cached or read comes too late behind its
+// content (RFC 9110 section 6.5.1; RFC 7230 section 4.1.2 had examples of each kind).
+int cno__is_barred_from_trailers(const struct cno_header_t *field) {
+    static const char NAMES[] =
+        "connection\0content-length\0host\0http2-settings\0keep-alive\0proxy-connection\0te\0"
+        "trailer\0transfer-encoding\0upgrade\0"
+        "forwarded\0x-forwarded-for\0x-forwarded-host\0x-forwarded-proto\0"
+        "authorization\0cookie\0proxy-authenticate\0proxy-authorization\0set-cookie\0"
+        "www-authenticate\0"
+        "cache-control\0expect\0if-match\0if-modified-since\0if-none-match\0if-range\0"
+        "if-unmodified-since\0max-forwards\0pragma\0range\0"
+        "age\0date\0expires\0location\0retry-after\0vary\0"
+        "content-encoding\0content-language\0content-location\0content-range\0content-type\0";
+    for (const char *name = NAMES; *name; name += strlen(name) + 1)
+        if (cno__equals_icase(field->name.data, field->name.size, name))
             return 1;
-        default:
-            return 0;
-    }
+    return 0;
 }
 
-const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count) {
+const struct cno__fault *cno__trailers(struct cno_header_t *list, size_t *count,
+                                       enum CNO_HTTP_VERSION version) {
+    struct cno__meta meta = {0};
+    const struct cno__fault *fault;
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
         if (list[i].flags & (CNO_HEADER_BAD_NAME | CNO_HEADER_BAD_VALUE))
             return list[i].flags & CNO_HEADER_BAD_NAME ? &BAD_NAME : &BAD_VALUE;
         if (list[i].id >= CNO_NAME_P_AUTHORITY && list[i].id <= CNO_NAME_P_UNKNOWN)
             return &BAD_PSEUDO;
-        if (!cno__is_barred_from_trailers(list[i].id))
+        if (version == CNO_HTTP2 && (fault = regular_h2(&list[i], &meta)))
+            return fault;
+        if (!cno__is_barred_from_trailers(&list[i]))
             list[kept++] = list[i];
     }
     *count = kept;
@@ -279,22 +359,26 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     for (size_t pos = 0, size; cno__list_next(value.data, value.size, &pos, &item, &size);) {
         meta->close |= (uint8_t)cno__equals_icase(item, size, "close");
         meta->keep_alive |= (uint8_t)cno__equals_icase(item, size, "keep-alive");
+        if (cno__equals_icase(item, size, "upgrade"))
+            meta->upgrade |= CNO__UPGRADE_OPTION;
+        if (cno__equals_icase(item, size, "http2-settings"))
+            meta->upgrade |= CNO__UPGRADE_SETTINGS_OPTION;
     }
 }
 
-// Walks the fields of an HTTP/1 head, taking out those that the engine answers for; *count is set to
-// how many are left.
-static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *count,
+// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. *count is set to
+// how many are left, from list[*first] on: Host, mostly the first, is taken out for nothing then.
+static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *first, size_t *count,
                                             struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
     size_t kept = 0;
-    for (size_t i = 0; i < *count && !fault; i++) {
+    *first = 0;
+    for (size_t i = 0; i < *count; i++) {
         const struct cno_header_t *field = &list[i];
         int keep = 1;
         switch (field->id) {
             case CNO_NAME_HOST:
-                if (host->data)
-                    return &TWO_HOSTS;
+                fault = host->data ? &TWO_HOSTS : NULL;
                 *host = field->value;
                 keep = 0;
                 break;
@@ -303,6 +387,7 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                 break;
             case CNO_NAME_TRANSFER_ENCODING:
                 fault = read_coding(field->value, meta);
+                meta->at = field->value.data;
                 keep = 0;
                 break;
             case CNO_NAME_CONNECTION:
@@ -316,21 +401,34 @@ static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *c
                 meta->te_trailers |=
                     cno__list_has(field->value.data, field->value.size, "trailers");
                 break;
+            case CNO_NAME_UPGRADE:
+                meta->upgrade |= field->value.size ? CNO__UPGRADE_FIELD : 0;
+                if (cno__list_has(field->value.data, field->value.size, "h2c"))
+                    meta->upgrade |= CNO__UPGRADE_H2C;
+                break;
             case CNO_NAME_HTTP2_SETTINGS:
+                meta->upgrade |= meta->upgrade & CNO__UPGRADE_SETTINGS ? CNO__UPGRADE_SETTINGS_TWICE
+                                                                       : CNO__UPGRADE_SETTINGS;
+                meta->h2_settings = field->value;
                 keep = 0;
                 break;
             default:
                 break;
         }
-        if (keep)
-            list[kept++] = *field;
+        if (fault) {
+            meta->at = field->value.data;
+            return fault;
+        }
+        if (!keep && kept == *first)
+            kept = *first = i + 1;
+        else if (keep && kept++ != i)
+            list[kept - 1] = *field;
     }
-    *count = kept;
-    return fault ? fault : meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
+    *count = kept - *first;
+    return meta->chunked && meta->has_length ? &LENGTH_AND_CODING : NULL;
 }
 
-// The authority of an absolute-form target, or an empty view with data = NULL for other forms.
-static struct cno_buffer_t authority_of(struct cno_buffer_t target) {
+struct cno_buffer_t cno__authority_of(struct cno_buffer_t target) {
     size_t scheme = target.size > 7 && cno__equals_icase(target.data, 7, "http://")    ? 7
                     : target.size > 8 && cno__equals_icase(target.data, 8, "https://") ? 8
                                                                                        : 0;
@@ -345,26 +443,32 @@ static struct cno_buffer_t authority_of(struct cno_buffer_t target) {
 const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_header_t *list,
                                          struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0}, unknown = {"unknown", 7};
-    size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list + 2, &count, &host, meta);
+    size_t first, count = head->count;
+    const struct cno__fault *fault = read_fields(list + 2, &first, &count, &host, meta);
     if (fault)
         return fault;
+    list += first;
     if (meta->chunked && head->minor == 0)
         return &OLD_CODING;
+    meta->at = host.data;
     if (!host.data && head->minor != 0)
         return &NO_HOST;
     if (!is_host(host))
         return &BAD_HOST;
-    struct cno_buffer_t authority = authority_of(head->target);
+    struct cno_buffer_t authority = cno__authority_of(head->target);
+    meta->at = head->target.data;
     meta->method = (uint8_t)cno__method(head->method);
     if (authority.data) {
         if (!authority.size || !is_host(authority))
             return &BAD_TARGET;
+        meta->at = host.data;
         if (host.data && !same_host(host, authority))
             return &HOST_MISMATCH;
     } else if (meta->method == CNO__METHOD_CONNECT) {
         if (!cno__host_is_valid(head->target.data, head->target.size, 1))
             return &BAD_TARGET;
+        if ((fault = check_connect(meta)))
+            return fault;
         authority = head->target;
     } else if ((fault = check_target(head->method, head->target))) {
         return fault;
@@ -388,13 +492,15 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
 const struct cno__fault *cno__response_h1(struct cno__h1_head *head, struct cno_header_t *list,
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct cno_buffer_t host = {0};
-    size_t count = head->count;
-    const struct cno__fault *fault = read_fields(list, &count, &host, meta);
+    size_t first, count = head->count;
+    const struct cno__fault *fault = read_fields(list, &first, &count, &host, meta);
     if (fault)
         return fault;
+    if (meta->chunked && head->minor == 0)
+        return &OLD_CODING;
     msg->code = head->status;
     msg->method = head->reason;
-    msg->headers = list;
+    msg->headers = list + first;
     msg->headers_len = count;
     msg->flags = head->minor == 0 ? CNO_MESSAGE_HTTP1_0 : 0;
     meta->close |= head->minor == 0 && !meta->keep_alive;

@@ -8,6 +8,62 @@
 // The longest name that has an id, and some.
 #define NAMED 24
 
+// The fields that say something about their message.
+#define NOTED \
+    (CNO__PSEUDO | CNO__NAMED(CNO_NAME_CONNECTION) | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) | \
+     CNO__NAMED(CNO_NAME_HOST) | CNO__NAMED(CNO_NAME_TE) | CNO__NAMED(CNO_NAME_UPGRADE))
+
+// What one of these says about the message. Returns what is wrong with it, or NULL.
+static const char *note_out(uint8_t *id, struct cno_buffer_t v, struct cno__out_meta *meta) {
+    uint64_t length;
+    switch ((enum CNO_NAME) * id) {
+        case CNO_NAME_CONTENT_LENGTH:
+            if (cno__parse_uint(v.data, v.size, &length) ||
+                (meta->has_length && length != meta->length))
+                return "Content-Length is not one plain number";
+            if (meta->has_length)
+                *id = CNO_NAME_REPEATED;
+            meta->length = length;
+            meta->has_length = 1;
+            break;
+        case CNO_NAME_CONNECTION:
+            meta->close |= (uint8_t)cno__list_has(v.data, v.size, "close");
+            break;
+        case CNO_NAME_UPGRADE:
+            meta->upgrade = 1;
+            break;
+        case CNO_NAME_TE:
+            meta->te = 1;
+            break;
+        case CNO_NAME_HOST:
+            if (meta->host++)
+                return "Host more than once";
+            break;
+        case CNO_NAME_P_AUTHORITY:
+            if (meta->authority.data)
+                return "pseudo-field more than once";
+            meta->authority = v;
+            break;
+        case CNO_NAME_P_PROTOCOL:
+            if (meta->protocol.data)
+                return "pseudo-field more than once";
+            meta->protocol = v;
+            break;
+        case CNO_NAME_P_SCHEME:
+            if (meta->scheme++)
+                return "pseudo-field more than once";
+            break;
+        case CNO_NAME_P_METHOD:
+        case CNO_NAME_P_PATH:
+        case CNO_NAME_P_STATUS:
+        case CNO_NAME_P_UNKNOWN:
+            return "pseudo-field not allowed";
+        default:
+            break;
+    }
+    return NULL;
+}
+
 const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
                            struct cno__out_meta *meta, size_t *at) {
     char name[NAMED];
@@ -27,18 +83,9 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
             return lower ? "the name is not a lower-case token" : "the name is not a token";
         if (!cno__value_is_valid(v.data, v.size))
             return "the value has control octets or white space at its ends";
-        if (ids[i] == CNO_NAME_CONTENT_LENGTH) {
-            uint64_t length;
-            if (cno__parse_uint(v.data, v.size, &length) ||
-                (meta->has_length && length != meta->length))
-                return "Content-Length is not one plain number";
-            if (meta->has_length)
-                ids[i] = CNO_NAME_REPEATED;
-            meta->length = length;
-            meta->has_length = 1;
-        } else if (ids[i] == CNO_NAME_CONNECTION) {
-            meta->close |= (uint8_t)cno__list_has(v.data, v.size, "close");
-        }
+        const char *wrong = NOTED >> ids[i] & 1 ? note_out(ids + i, v, meta) : NULL;
+        if (wrong)
+            return wrong;
     }
     return NULL;
 }
@@ -49,30 +96,30 @@ const char *cno__check_trailers(const struct cno_header_t *list, size_t count, i
     const char *wrong = cno__check_out(list, count, lower, ids, &meta, at);
     for (size_t i = 0; i < count && !wrong; i++) {
         *at = i;
-        if (list[i].name.data[0] == ':' || cno__is_barred_from_trailers(ids[i]))
+        if (list[i].name.data[0] == ':' || cno__is_barred_from_trailers(&list[i]))
             wrong = "the field is barred from trailers";
     }
     return wrong;
 }
 
-int cno__is_dropped(enum CNO_NAME id, enum CNO_HTTP_VERSION version,
-                    const struct cno_header_t *field) {
-    switch (id) {
-        case CNO_NAME_TRANSFER_ENCODING:
-        case CNO_NAME_KEEP_ALIVE:
-        case CNO_NAME_PROXY_CONNECTION:
-        case CNO_NAME_CONNECTION:
-        case CNO_NAME_REPEATED:
-            return 1;
-        case CNO_NAME_UPGRADE:
-        case CNO_NAME_HTTP2_SETTINGS:
-            return version == CNO_HTTP2;
-        case CNO_NAME_TE:
-            return version == CNO_HTTP2 &&
-                   !cno__equals_icase(field->value.data, field->value.size, "trailers");
-        default:
-            return 0;
-    }
+struct cno_buffer_t cno__connect_target(const struct cno_message_t *msg,
+                                        const struct cno__out_meta *meta) {
+    return msg->path.size ? msg->path : meta->authority;
+}
+
+const char *cno__check_tunnel(const struct cno_message_t *msg, const struct cno__out_meta *meta,
+                              size_t size) {
+    int connect = cno__method(msg->method) == CNO__METHOD_CONNECT;
+    struct cno_buffer_t target = cno__connect_target(msg, meta), other = meta->authority;
+    if (size || (meta->has_length && meta->length))
+        return "it has no body";
+    if (meta->protocol.data)
+        return !connect ? ":protocol is for CONNECT" : !msg->path.size ? "it needs a path" : NULL;
+    if (!connect)
+        return NULL;
+    if (other.data && (other.size != target.size || memcmp(other.data, target.data, other.size)))
+        return "the path and :authority differ";
+    return cno__host_is_valid(target.data, target.size, 1) ? NULL : "it needs a host and a port";
 }
 
 struct cno_buffer_t cno__reason_phrase(int status) {

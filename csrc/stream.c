@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "conn.h"
+#include "priority.h"
 
 #define SPARE_MAX 2
 
@@ -62,11 +63,23 @@ void cno__stream_skip(struct cno_connection_t *c, uint32_t id) {
     c->last_stream[CNO_REMOTE] = id;
 }
 
+static uint64_t cancelled_bit(uint32_t id) {
+    return (uint64_t)1 << id / 2 % 64;
+}
+
+int cno__stream_was_cancelled(const struct cno_connection_t *c, uint32_t id) {
+    return (c->last_stream[CNO_LOCAL] - id) / 2 >= 64 || (c->cancelled & cancelled_bit(id));
+}
+
 struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
                                      enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE state) {
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
     if ((!c->buckets || count > c->bucket_mask) && grow(c) && !c->buckets)
         return NULL;
+    // The outermost call is at none of those that ended before: a read full of short streams need
+    // not keep them all.
+    if (!c->spare && c->dead && c->depth == 1)
+        cno__stream_release_dead(c);
     struct cno_stream_t *s = c->spare;
     if (s)
         c->spare = s->next;
@@ -75,6 +88,7 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     *s = (struct cno_stream_t){
         .id = id,
         .initiator = (uint8_t)initiator,
+        .priority = CNO__PRIORITY_DEFAULT,
         .window_recv = c->settings[CNO_LOCAL].initial_window_size,
         .window_send = c->settings[CNO_REMOTE].initial_window_size,
     };
@@ -132,6 +146,10 @@ int cno__close_if_idle(struct cno_connection_t *c) {
     if (!(c->flags & CNO_CONN_CLOSING) || c->mode == CNO_MODE_OVER || c->stream_count[CNO_LOCAL] ||
         c->stream_count[CNO_REMOTE])
         return CNO_OK;
+    // The peer learns what became of its streams, whoever began the end (RFC 9113 section 6.8).
+    if (c->mode == CNO_MODE_H2 && c->goaway[CNO_LOCAL] >= CNO__STREAM_MAX &&
+        cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], CNO_RST_NO_ERROR, ""))
+        return CNO_ERROR;
     c->mode = CNO_MODE_OVER;
     if (cno__flush(c))
         return CNO_ERROR;
@@ -142,11 +160,23 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
                       enum CNO_PEER_KIND side) {
     if (s->state == CNO_STREAM_CLOSED)
         return CNO_OK;
+    // What we are here for was done, even if the rest of it is given up.
+    if ((cno__is_server(c) ? s->writing : s->reading) == CNO_AT_END) {
+        cno__budget_refill(&c->budget_resets, 1, c->limits.resets);
+        cno__budget_refill(&c->budget_overhead, 16, c->limits.overhead);
+    }
     int ended = s->state == CNO_STREAM_HALF_REMOTE || side == CNO_REMOTE;
     cno__stream_set(c, s, CNO_STREAM_CLOSED);
     if (s->initiator == CNO_REMOTE && c->mode == CNO_MODE_H2)
         remember(c, s->id, ended ? CNO_CLOSED_BY_PEER : CNO_CLOSED_BY_US);
+    else if (s->initiator == CNO_LOCAL)
+        c->cancelled = (c->cancelled & ~cancelled_bit(s->id)) | (ended ? 0 : cancelled_bit(s->id));
     unlink_stream(c, s);
+    if (s->held && c->mode == CNO_MODE_H2) {
+        cno__give_back(c, s, s->held);
+        if (cno__h2_open_window(c, NULL))
+            return CNO_ERROR;
+    }
     if (CNO__FIRE(c, on_stream_end, s->id, code, side))
         return CNO_ERROR;
     return cno__close_if_idle(c);
@@ -161,8 +191,6 @@ int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s,
         cno__stream_set(c, s, mine);
         return CNO_OK;
     }
-    cno__budget_refill(&c->budget_resets, 1, CNO_BUDGET_RESETS);
-    cno__budget_refill(&c->budget_overhead, 16, CNO_BUDGET_OVERHEAD);
     return cno__stream_close(c, s, CNO_RST_NO_ERROR, side);
 }
 

@@ -17,6 +17,10 @@ static inline uint32_t cno__load4(const char *data) {
     return word;
 }
 
+static inline void cno__store8(char *data, uint64_t word) {
+    memcpy(data, &word, sizeof(word));
+}
+
 // The 1 to 8 octets of [data, data + size) in some arrangement, perhaps more than once, perhaps
 // with spaces: enough to compare or to judge all of them at once, given that the size is known.
 static inline uint64_t cno__load_upto8(const char *data, size_t size) {
@@ -45,6 +49,24 @@ static inline int cno__same(const char *a, const char *b, size_t size) {
         if (a[i] != b[i])
             return 0;
     return 1;
+}
+
+// memcpy() without a call, for strings of a word or two.
+static inline void cno__copy(char *to, const char *data, size_t size) {
+    if (size > 16) {
+        memcpy(to, data, size);
+    } else if (size >= 8) {
+        uint64_t last = cno__load8(data + size - 8);
+        cno__store8(to, cno__load8(data));
+        cno__store8(to + size - 8, last);
+    } else if (size >= 4) {
+        uint32_t first = cno__load4(data), last = cno__load4(data + size - 4);
+        memcpy(to, &first, sizeof(first));
+        memcpy(to + size - 4, &last, sizeof(last));
+    } else {
+        for (size_t i = 0; i < size; i++)
+            to[i] = data[i];
+    }
 }
 
 // Adds a string to a hash that is being made: its size and, of a long one, the words at both ends

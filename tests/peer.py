@@ -11,16 +11,21 @@ import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 from wire import H1, H2, PATIENCE, Client, Secure, Wire, soon
 
 import cno
+import cno.asgi
+import cno.connection
+import cno.gateway
 
+# What serves: two event loops with the compiled classes of cno.accel, and one without these.
 LOOPS = [
     "asyncio",
+    "python",
     pytest.param(
         "uvloop",
         marks=pytest.mark.skipif(not importlib.util.find_spec("uvloop"), reason="no uvloop"),
@@ -29,11 +34,12 @@ LOOPS = [
 
 
 def over(*versions: str, loops: Iterable[Any] = LOOPS) -> Callable[[Callable[..., Any]], Any]:
-    """Runs a coroutine function, whose first parameter is `peer`, per version and event loop."""
+    """Runs a coroutine function, whose first parameter is `peer`, per version and each of LOOPS."""
 
     def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
         def call(version: str, loop: str, **more: Any) -> None:
-            run(lambda: _with_peer(test, version, more), loop)
+            with python_classes() if loop == "python" else contextlib.nullcontext():
+                run(lambda: _with_peer(test, version, more), loop)
 
         functools.update_wrapper(call, test)
         del call.__wrapped__
@@ -52,6 +58,15 @@ def over(*versions: str, loops: Iterable[Any] = LOOPS) -> Callable[[Callable[...
 both = over("h1", "h2")
 h1 = over("h1")
 h2_only = over("h2")
+
+
+@contextlib.contextmanager
+def python_classes() -> Iterator[None]:
+    """Serves without what is compiled in cno._accel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cno.gateway, "CONNECTION", cno.connection.Connection)
+        patch.setattr(cno.gateway, "REQUEST", cno.asgi.Request)
+        yield
 
 
 def run(main: Callable[[], Awaitable[None]], loop_name: str) -> None:

@@ -11,11 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # ---- Python: a module imports only from the layers above its own line ---------------------------
 
 LAYERS = [
-    {"_engine"},
+    {"_engine", "_accel"},
     {"__init__", "interface", "config", "logs", "engine"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
     {"scope"},
     {"asgi"},
+    {"accel"},
+    {"gateway"},
     {"service"},
     {"supervisor"},
     {"cli"},
@@ -55,9 +57,10 @@ def test_imports_go_one_way(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_binding_sees_the_engine(module: str) -> None:
     assert module == "engine" or "_engine" not in imports(module)
+    assert module == "accel" or "_accel" not in imports(module)
 
 
-@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi"])
+@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi", "accel"])
 def test_protocol_layers_own_no_sockets(module: str) -> None:
     source = (ROOT / "cno" / f"{module}.py").read_text()
     assert not re.search(r"^\s*(import|from) (socket|ssl|click|signal)\b", source, re.MULTILINE)
@@ -68,14 +71,15 @@ def test_protocol_layers_own_no_sockets(module: str) -> None:
 LEAVES = set(
     "config.h common.h common.c chars.h chars.c words.h fault.h frame.h frame.c flow.h budget.h"
     " huffman.h huffman.c hpack.h hpack.c hpack_table.h hpack_tables.h hpack_decode.c"
-    " hpack_encode.c h1_parse.h h1_parse.c marshal.h marshal.c".split()
+    " hpack_encode.c h1_parse.h h1_parse.c bounds.h bounds.c marshal.h marshal.c version.h"
+    " priority.h priority.c".split()
 )
 
-PUBLIC = {"common.h", "hpack.h", "core.h"}
+PUBLIC = {"version.h", "common.h", "hpack.h", "core.h"}
 
 # core.h is the vocabulary of the engine; conn.h and what stands on it know a connection inside.
 MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
-    "core.h": {"common.h", "hpack.h"},
+    "core.h": {"version.h", "common.h", "hpack.h"},
     "message.h": LEAVES | {"core.h"},
     "message.c": LEAVES | {"core.h", "message.h"},
     "message_out.c": LEAVES | {"core.h", "message.h"},
@@ -83,7 +87,9 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "stream.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h1.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_recv.c": LEAVES | {"core.h", "message.h", "conn.h"},
+    "h2_priority.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h2_send.c": LEAVES | {"core.h", "message.h", "conn.h"},
+    "h2c.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "core.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "batch.h": PUBLIC,
     "batch.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},

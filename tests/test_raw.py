@@ -225,6 +225,19 @@ def test_windows() -> None:
     assert conn.kinds() == "W flow settings"
 
 
+def test_limits() -> None:
+    conn = Recorder(server=True)
+    conn.limit(fields=4, head=200)
+    with pytest.raises(raw.UsageError, match="range"):
+        conn.limit(resets=65536)
+    conn.connection_made()
+    with pytest.raises(raw.UsageError, match="begun"):
+        conn.limit(fields=5)
+    with pytest.raises(raw.ProtocolError) as caught:
+        conn.data_received(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a: b\r\n" * 4 + b"\r\n")
+    assert (caught.value.reason, caught.value.wire) == ("too-many-fields", 431)
+
+
 def test_ping() -> None:
     conn = server(http2=True)
     conn.write_ping(b"12345678")
@@ -592,15 +605,18 @@ def talk(client: Recorder, server: Recorder) -> tuple[list[Any], list[Any]]:
     """Carries octets to and fro until there are none, and returns the other events of each side."""
     events: tuple[list[Any], list[Any]] = ([], [])
     sides = (client, server)
-    busy = True
+    busy, gone = True, set()
     while busy:
         busy = False
         for side, other, told in zip(sides, sides[::-1], events, strict=True):
             for event in side.take():
-                if event[0] == "W":
+                if event[0] == "W" and other not in gone:
                     busy = True
                     other.data_received(event[1])
-                elif event[0] not in ("start", "settings", "flow"):
+                elif event[0] == "close":
+                    gone.add(side)
+                    told.append(event)
+                elif event[0] not in ("W", "start", "settings", "flow"):
                     told.append(event)
     return events
 

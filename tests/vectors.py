@@ -197,6 +197,9 @@ class FrameReader:
         return text + pairs(fields)
 
     def lines(self, octets: bytes) -> Iterator[str]:
+        if octets.startswith(b"HTTP/1.1 101 "):
+            head, blank, octets = octets.partition(b"\r\n\r\n")
+            yield "RAW " + escape(head + blank)
         if octets.startswith(PREFACE):
             yield "PREFACE"
             octets = octets[len(PREFACE) :]
@@ -323,6 +326,10 @@ class Observed(raw.Connection):
         start += "" if code else f" {escape(path.encode('latin-1')) or '-'}"
         self.say(f"head {stream} {start}{latin(headers)}")
 
+    def on_upgrade(self, stream: int) -> None:
+        assert self.events[-1].startswith(f"head {stream} ")
+        self.events[-1] += " !upgrade"
+
     def on_message_data(self, stream: int, data: bytes) -> None:
         if self.data and self.data[0][0] != stream:
             self.say("")
@@ -338,6 +345,9 @@ class Observed(raw.Connection):
 
     def on_settings(self) -> None:
         self.say("settings")
+
+    def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
+        self.say(f"priority {stream} {urgency} {incremental:d}")
 
     def on_pong(self, payload: bytes) -> None:
         self.say(f"pong {escape(payload)}")
@@ -502,11 +512,13 @@ class Run:
 
     def call_open(self, rest: str) -> None:
         stream, size = map(int, rest.split())
-        self.conn._engine.open_flow(stream, size)
-        self.conn._tell()
+        self.conn.open_flow(stream, size)
 
     def call_ping(self, rest: str) -> None:
         self.conn.write_ping(rest.encode())
+
+    def call_priority(self, rest: str) -> None:
+        self.conn.on_priority(int(rest), *self.conn.priority(int(rest)))
 
     def call_set(self, rest: str) -> None:
         name, value = rest.split()
@@ -551,8 +563,8 @@ class Run:
             self.want.append("close")
             self.want_out.append(f"GOAWAY 0 - last={last} {code}")
         elif kind != "fault" or more[0] == "0":
-            # Connection does not tell the flags of a head.
-            self.want.append(words(re.sub(r"( !(expect|1\.0|trailers))+$", "", line)))
+            # Connection tells one flag of a head.
+            self.want.append(words(re.sub(r" !(expect|1\.0|trailers)\b", "", line)))
 
     def outputs(self) -> tuple[object, object]:
         """What should have been written, and what was."""
@@ -590,16 +602,24 @@ class Run:
 
     def begin(self) -> None:
         engine = self.conn._engine
+        options = {
+            "prior_knowledge": not self.case.has("@ no-prior-knowledge"),
+            "offer_upgrade": bool(self.case.has("@ offer-upgrade")),
+            "h2c": bool(self.case.has("@ h2c")),
+        }
         http2 = bool(self.case.has("@ http2")) or (self.case.http2 and not self.case.has("@ http1"))
-        if self.case.has("@ no-prior-knowledge"):
-            engine.conn.options |= raw.CNO_NO_PRIOR_KNOWLEDGE
         if self.case.has("@ manual-flow"):
-            engine.conn.options |= raw.CNO_MANUAL_FLOW
+            self.conn.manual_flow()
+        if self.case.has("@ manual-connection-flow"):
+            self.conn.manual_flow(connection=True)
         for _, line in self.case.lines:
             if line.startswith("@ set "):
                 name, value = line.split()[2:]
                 engine.configure(**{name: int(value)})
-        self.conn.connection_made(http2)
+            elif line.startswith("@ limit "):
+                name, value = line.split()[2:]
+                self.conn.limit(**{name: int(value)})
+        self.conn.connection_made(http2, **options)
         if not http2 or self.case.has("@ bare"):
             return
         peer = (self.case.has("@ peer ") or "@ peer ")[7:]

@@ -14,10 +14,10 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parent.parent
 
 # In the order in which they may mention each other.
-HEADERS = ("common.h", "hpack.h", "core.h", "batch.h")
+HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "batch.h")
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-CONSTANT = re.compile(r"#define\s+(CNO_\w+)\s+\S")
+CONSTANT = re.compile(r"#define\s+(CNO_\w+)(?<!_STRING)\s+\S")
 ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)")
 PRIVATE = re.compile(r"^(?!struct cno__\w+ \{)[^\n;{}]*\bcno__\w+\([^;{}]*\);\n", re.MULTILINE)
 
@@ -26,7 +26,8 @@ def declarations(header: str) -> str:
     """Turns the text of one header into what cffi understands.
 
     Conditional parts are for C++ and for compiler extensions and are dropped whole, as are the
-    functions with a private name. An object-like macro `CNO_*` has to be an integer constant.
+    functions with a private name. An object-like macro `CNO_*` has to be an integer constant, or be
+    called `CNO_*_STRING`: then it is dropped too.
     """
     kept = []
     depth = 0

@@ -119,7 +119,7 @@ struct state {
 #define PUSHED_IN         "E    E     N   N    N    N     N   N    N   N    -    e   K    f   M   K    -"
 
 // Recurring rows:        1xx head whole msg    data last  tail  push   reset open ann  stop ping eof
-#define GONE             "!G  !G   !G    !G     !G   !G    !G    =      !G    =    =G   =G+c =P   =+c"
+#define GONE             "!G  !G   !G    !G     !G   !G    !G    =      !G    =    =G|= =G+c =P   =+c"
 #define GONE_OTHERS_LIVE "!G  !G   !G    !G     !G   !G    !G    =      !G    =    =G   =G   =P   !P"
 #define OPEN_NEW         "=H  =H   =H.   =HD.   !A   !A    !A    =U+sht =R+e  =    =G   =G   =P   !P"
 #define OPEN_BODY        "!A  !A   !A    !A     =D   =D.   =H.   =U+sht =R+e  =    =G   =G   =P   !P"
@@ -128,8 +128,8 @@ struct state {
 #define HALF_REMOTE_BODY "!A  !A   !A    !A     =D   =D.+e =H.+e =U+sht =R+e  =    =G   =G   =P   !P"
 #define PUSH_NEW         "=H  =H   =H.+e =HD.+e !A   !A    !A    =      =R+e  =    =G   =G   =P   !P"
 #define PUSH_BODY        "!A  !A   !A    !A     =D   =D.+e =H.+e =      =R+e  =    =G   =G   =P   !P"
-#define LAST_NEW         "=H  =H   =H.   =HD.   !A   !A    !A    =      =R+e  =    =G|= =G   =P   !P"
-#define LAST_HALF_REMOTE "=H  =H   =H.+e =HD.+e !A   !A    !A    =      =R+e  =    =G|= =G   =P   !P"
+#define LAST_NEW         "=H  =H   =H.   =HD.   !A   !A    !A    =      =R+e  =    =G|= =G|= =P   !P"
+#define LAST_HALF_REMOTE "=H  =H   =H.+e =HD.+e !A   !A    !A    =      =R+e  =    =G|= =G|= =P   !P"
 
 static const struct state SERVER[] = {
     {"idle", CNO_STREAM_IDLE, 1, 0, "", "K K sh sht M M M M M M - K K K K K -", GONE},
@@ -196,10 +196,10 @@ static const struct state SERVER[] = {
      HALF_REMOTE_IN, LAST_HALF_REMOTE},
     {"GOAWAY sent, idle above it", CNO_STREAM_IDLE, 3, CLOSING, POST "! shutdown",
      "K|- K|- -|S7 -|S7 -|S7|M -|S7|M -|S7|M -|S7|M -|S7|M -|S7|M - K|- K K|- K|- K -",
-     "!G !G !G !G !G !G !G = !G = =G|= =G =P !P"},
+     "!G !G !G !G !G !G !G = !G = =G|= =G|= =P !P"},
     {"GOAWAY sent, refused above it", CNO_STREAM_CLOSED, 3, CLOSING,
      POST "! shutdown;> HEADERS 3 END_HEADERS @post", RESET_BY_US,
-     "!G !G !G !G !G !G !G = !G = =G|= =G =P !P"},
+     "!G !G !G !G !G !G !G = !G = =G|= =G|= =P !P"},
     {"GOAWAY received, open", CNO_STREAM_OPEN, 1, CLOSING, POST "> GOAWAY 0 - u32:0 u32:0", OPEN_IN,
      LAST_NEW},
     {"GOAWAY received, half-closed (remote)", CNO_STREAM_HALF_REMOTE, 1, CLOSING,
@@ -287,7 +287,8 @@ static const struct state CLIENT[] = {
      "! get 1;> RST_STREAM 1 - u32:8", OVER_BY_PEER, OVER},
     {"malformed", CNO_STREAM_CLOSED, 1, 0, "! get 1;> HEADERS 1 END_HEADERS a=b", CANCELLED, OVER},
     {"GOAWAY received, above it", CNO_STREAM_CLOSED, 3, CLOSING,
-     "! get 1;! get 3;> GOAWAY 0 - u32:1 u32:0", OVER_BY_PEER, OVER_OTHERS_LIVE},
+     "! get 1;! get 3;> GOAWAY 0 - u32:1 u32:0", OVER_BY_PEER, 
+     "!D !D !D !G !G !G = !G = =G =G =P !P"},
     {"GOAWAY received, open", CNO_STREAM_OPEN, 1, CLOSING, "! head 1;> GOAWAY 0 - u32:1 u32:0",
      RESPONSE_TO_COME, ASKING},
     {"GOAWAY received, idle", CNO_STREAM_IDLE, 3, CLOSING, "! get 1;> GOAWAY 0 - u32:1 u32:0",
@@ -299,9 +300,9 @@ static const struct state CLIENT[] = {
      "! head 1;> GOAWAY 0 - u32:2147483647 u32:0", IDLE_ALL,
      "!D !D !D !G !G !G = !G = =G =G =P !P"},
     {"GOAWAY sent, open", CNO_STREAM_OPEN, 1, CLOSING, "! head 1;! shutdown",
-     "M M M M h ht h M M M - e R7|R8|- f M K -", "!A !A !A =D =D. =H. = =R+e = =G|= =G =P !P"},
+     "M M M M h ht h M M M - e R7|R8|- f M K -", "!A !A !A =D =D. =H. = =R+e = =G|= =G|= =P !P"},
     {"GOAWAY sent, idle", CNO_STREAM_IDLE, 3, CLOSING, "! head 1;! shutdown", IDLE_ALL,
-     "!D !D !D !G !G !G = !G = =G|= =G =P !P"},
+     "!D !D !D !G !G !G = !G = =G|= =G|= =P !P"},
     {"GOAWAY sent, promised below it", CNO_STREAM_RESERVED_REMOTE, 2, CLOSING, PROMISE "! shutdown",
-     "K K M M h hte h M M M - e K K K K -", "!G !G !G !G !G !G = =R+e = =G|= =G =P !P"},
+     "K K M M h hte h M M M - e K K K K -", "!G !G !G !G !G !G = =R+e = =G|= =G|= =P !P"},
 };

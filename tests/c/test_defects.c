@@ -92,7 +92,7 @@ static void test_n13_the_last_id(void) {
     w->c.cb_code = NULL;  // the watched connection knows ids up to 255
     CHECK(!call(w, "get", 0x7fffffff));
     CHECK(call(w, "get", cno_next_stream(&w->c)) == CNO_ERROR);
-    CHECK(cno_error()->code == CNO_ERRNO_INVALID_STREAM && w->c.stream_count[CNO_LOCAL] == 1);
+    CHECK(cno_error()->code == CNO_ERRNO_DISCONNECT && w->c.stream_count[CNO_LOCAL] == 1);
     CHECK(!feed(w, "HEADERS 2147483647 END_STREAM|END_HEADERS @ok"));
     CHECK(!w->c.stream_count[CNO_LOCAL]);
     unwatch(w);

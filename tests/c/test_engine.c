@@ -148,6 +148,11 @@ static int stop(struct site *s, uint32_t id) {
     return kept(s, cno_shutdown(&s->c, 1));
 }
 
+static int abandon(struct site *s, uint32_t id) {
+    (void)id;
+    return kept(s, cno_write_reset(&s->c, 0, CNO_RST_INTERNAL_ERROR));
+}
+
 static int nested_consume(struct site *s, uint32_t id) {
     (void)id;
     return kept(s, cno_consume(&s->c, "x", 1));
@@ -218,8 +223,8 @@ static void test_answers_from_events(void) {
 }
 
 static void test_endings_from_events(void) {
-    action *const places[] = {cancel, stop};
-    for (int k = 0; k < 2; k++) {
+    action *const places[] = {cancel, stop, abandon};
+    for (int k = 0; k < 3; k++) {
         for (int where = 0; where < 5; where++) {
             for (int http2 = 0; http2 < 2; http2++) {
                 struct site *s = site(http2);
@@ -330,6 +335,173 @@ static void test_order(void) {
     leave(s);
 }
 
+// ---- tunnels -----------------------------------------------------------------------------------
+
+static int grant(struct site *s, uint32_t id) {
+    struct cno_header_t upgrade = {{"upgrade", 7}, {"x", 1}, 0, 0};
+    struct cno_message_t msg = {.code = 101, .headers = &upgrade, .headers_len = 1};
+    return kept(s, cno_write_head(&s->c, id, &msg, 0));
+}
+
+static int say(struct site *s, uint32_t id) {
+    return kept(s, cno_write_data(&s->c, id, "hi", 2, 0));
+}
+
+static int say_last(struct site *s, uint32_t id) {
+    return kept(s, cno_write_data(&s->c, id, "hi", 2, 1));
+}
+
+#define H1_UPGRADE "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+
+static struct site *upgrade_site(void) {
+    struct site *s = site(0);
+    s->c.options |= CNO_OFFER_UPGRADE;
+    return s;
+}
+
+static void test_tunnels_from_events(void) {
+    // Granted in the head: what follows in the same read is the tunnel's.
+    struct site *s = upgrade_site();
+    s->in_head = grant;
+    s->in_data = say;
+    CHECK(!feed_text(s, H1_UPGRADE "raw") && logged(s, "start1 head1 data1 ") && s->result == 2);
+    CHECK(!cno_pending(&s->c) && s->out.size > 2 &&
+          !memcmp(s->out.data + s->out.size - 2, "hi", 2));
+    s->in_tail = say_last;
+    CHECK(!cno_eof(&s->c) && logged(s, "tail1 end1 close0 "));
+    leave(s);
+
+    // Refused in the head, or in the beginning of the stream by 1xx and then in the head.
+    s = upgrade_site();
+    s->in_start = interim;
+    s->in_head = answer;
+    CHECK(!feed_text(s, H1_UPGRADE H1_GET));
+    CHECK(logged(s, "start1 head1 tail1 end1 start3 head3 tail3 end3 "));
+    leave(s);
+
+    // Kept until granted, and bounded as pipelined requests are.
+    s = upgrade_site();
+    CHECK(!feed_text(s, H1_UPGRADE "raw") && logged(s, "start1 head1 ") && cno_pending(&s->c) == 3);
+    CHECK(!grant(s, 1) && s->result == CNO_OK && cno_pending(&s->c) == 3 && logged(s, ""));
+    CHECK(!cno_consume(&s->c, NULL, 0) && logged(s, "data1 ") && !cno_pending(&s->c));
+    s->in_data = say_last;
+    CHECK(!feed_text(s, "x") && logged(s, "data1 end1 close0 ") && s->result == 2);
+    CHECK(refused(cno_consume(&s->c, "x", 1), CNO_ERRNO_DISCONNECT));
+    leave(s);
+
+    // The tail that a refusal brings may do anything.
+    action *const acts[] = {answer, cancel, stop, abandon, fail, nested_consume, nested_eof};
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        s = upgrade_site();
+        CHECK(!feed_text(s, H1_UPGRADE H1_GET));
+        s->in_tail = acts[i];
+        struct cno_message_t no = {.code = 403};
+        int r = cno_write_message(&s->c, 1, &no, "no", 2, 1);
+        CHECK(acts[i] == fail ? r == CNO_ERROR && cno_error()->code == 127
+                              : r != CNO_OK || s->log.size);
+        CHECK(s->c.depth == 0 && !s->c.dead);
+        cno_eof(&s->c);
+        leave(s);
+    }
+    // And so may every event of a tunnel.
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        for (int where = 0; where < 3; where++) {
+            s = upgrade_site();
+            s->in_head = grant;
+            *(where == 0 ? &s->in_data : where == 1 ? &s->in_tail : &s->in_end) = acts[i];
+            feed_text(s, H1_UPGRADE "raw");
+            feed_text(s, "more");
+            cno_eof(&s->c);
+            CHECK(s->c.depth == 0 && !s->c.dead);
+            leave(s);
+        }
+    }
+}
+
+// A request that turns the connection to HTTP/2, answered or ended in its events.
+static void test_h2c_from_events(void) {
+    action *const acts[] = {answer, cancel, stop, abandon, fail, nested_consume, nested_eof};
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        for (int where = 0; where < 4; where++) {
+            struct site *s = site(0);
+            s->c.options |= CNO_H2C_UPGRADE;
+            *(where == 0   ? &s->in_start
+              : where == 1 ? &s->in_head
+              : where == 2 ? &s->in_tail
+                           : &s->in_end) = acts[i];
+            feed_text(s, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                         "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n");
+            if (s->c.mode == 2 && acts[i] != fail) {
+                CHECK(cno_version(&s->c) == CNO_HTTP2);
+                CHECK(!feed(s, "PREFACE;SETTINGS 0 -;SETTINGS 0 ACK;PING 0 - u32:1 u32:2"));
+            }
+            CHECK(s->c.depth == 0 && !s->c.dead);
+            cno_eof(&s->c);
+            leave(s);
+        }
+    }
+}
+
+// A caller with a clock knows whether our settings are acknowledged.
+static void test_settings_unacked(void) {
+    struct cno_connection_t c;
+    struct wire w = {0};
+    for (int server = 0; server < 2; server++) {
+        cno_init(&c, server ? CNO_SERVER : CNO_CLIENT);
+        CHECK(!cno_settings_unacked(&c) && !cno_begin(&c, CNO_HTTP2));
+        CHECK(cno_settings_unacked(&c) == 1);
+        if (server)
+            wire_frame(&w, "PREFACE");
+        wire_frame(&w, "SETTINGS 0 -");
+        CHECK(!cno_consume(&c, w.data, w.size) && cno_settings_unacked(&c) == 1);
+        CHECK(refused(cno_configure(&c, &c.pending), CNO_ERRNO_WOULD_BLOCK));
+        w.size = 0;
+        wire_frame(&w, "SETTINGS 0 ACK");
+        CHECK(!cno_consume(&c, w.data, w.size) && cno_settings_unacked(&c) == 0);
+        CHECK(!cno_configure(&c, &c.pending) && cno_settings_unacked(&c) == 1);
+        CHECK(!cno_write_reset(&c, 0, CNO_RST_SETTINGS_TIMEOUT) && !cno_settings_unacked(&c));
+        cno_fini(&c);
+        wire_free(&w);
+    }
+}
+
+// Ids end at 2^31-1 (RFC 9113 section 5.1.1): none is used twice.
+static void test_ids_run_out(void) {
+    struct cno_header_t host = {{":authority", 10}, {"h", 1}, 0, 0};
+    struct cno_header_t both[] = {host, {{":scheme", 7}, {"http", 4}, 0, 0}};
+    struct cno_message_t get = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = both, .headers_len = 2};
+    for (int http2 = 0; http2 < 2; http2++) {
+        struct cno_connection_t c;
+        cno_init(&c, CNO_CLIENT);
+        CHECK(!cno_begin(&c, http2 ? CNO_HTTP2 : CNO_HTTP1));
+        c.last_stream[CNO_LOCAL] = 0x7ffffffd;
+        CHECK(cno_next_stream(&c) == 0x7fffffff);
+        CHECK(!cno_write_head(&c, 0x7fffffff, &get, 1));
+        CHECK(cno_next_stream(&c) > 0x7fffffff);
+        CHECK(refused(cno_write_head(&c, cno_next_stream(&c), &get, 1), CNO_ERRNO_DISCONNECT));
+        CHECK(!strcmp(cno_error()->reason, "no-stream-ids"));
+        CHECK(refused(cno_write_head(&c, 1, &get, 1), CNO_ERRNO_DISCONNECT));
+        cno_fini(&c);
+    }
+    // A server of HTTP/1 numbers the requests itself: the last one closes the connection.
+    struct site *s = site(0);
+    s->in_tail = answer;
+    s->c.last_stream[CNO_REMOTE] = 0x7ffffffb;
+    CHECK(!feed_text(s, H1_GET H1_GET H1_GET));
+    CHECK(logged(s, "start2147483645 head2147483645 tail2147483645 end2147483645 "
+                    "start2147483647 head2147483647 tail2147483647 end2147483647 close0 "));
+    CHECK(strstr(s->out.data, "connection: close"));
+    leave(s);
+    // No push beyond them.
+    s = site(1);
+    CHECK(!feed(s, "HEADERS 1 END_STREAM|END_HEADERS @get"));
+    s->c.last_stream[CNO_LOCAL] = 0x7ffffffe;
+    s->out.size = 0;
+    CHECK(!cno_write_push(&s->c, 1, &get) && !s->out.size);
+    leave(s);
+}
+
 // What is kept of requests that wait is bounded, and nothing of it is lost.
 static void test_pipeline(void) {
     struct site *s = site(0);
@@ -409,6 +581,10 @@ int main(void) {
     test_nesting();
     test_events_that_fail();
     test_order();
+    test_tunnels_from_events();
+    test_h2c_from_events();
+    test_settings_unacked();
+    test_ids_run_out();
     test_pipeline();
     test_memory();
     return finish();

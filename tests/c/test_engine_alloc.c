@@ -180,8 +180,8 @@ static struct list fields(const struct field *from) {
     return to;
 }
 
-static const struct field SOME[] = {{"content-type", "text/plain"}, {"x-a", "1"}, {NULL, NULL}};
-static const struct field UPPER[] = {{"Content-Type", "text/plain"}, {"X-A", "1"}, {NULL, NULL}};
+static const struct field SOME[] = {{"etag", "\"x\""}, {"x-a", "1"}, {NULL, NULL}};
+static const struct field UPPER[] = {{"ETag", "\"x\""}, {"X-A", "1"}, {NULL, NULL}};
 
 // A batch lowers the names.
 static const struct field *as_sent(const struct party *p, const struct field *list) {
@@ -323,6 +323,8 @@ static struct party *h2_requests(int batched) {
     for (uint32_t id = 3; id < 43; id += 2)
         answer(p, id, SOME, "hello", 5);
     read_whole(p, "RST_STREAM 3 - u32:8;DATA 5 END_STREAM 2000*t:x;PING 0 - t:12345678");
+    read_whole(p, "0x10 0 - u32:43 t:i;0x10 0 - u32:45;0x10 0 - u32:47;0x10 0 - u32:49;"
+                  "0x10 0 - u32:51;HEADERS 43 END_HEADERS @post;0x10 0 - u32:43 t:u=1");
     return p;
 }
 
@@ -428,6 +430,97 @@ static struct party *with_defaults(int batched) {
     return p;
 }
 
+// ---- tunnels and changes of protocol ----
+
+static const struct field UPGRADE[] = {{"upgrade", "x"}, {NULL, NULL}};
+static const struct field WEBSOCKET[] = {
+    {":protocol", "websocket"}, {":scheme", "http"}, {":authority", "h"}, {NULL, NULL}};
+
+static struct party *h1_upgrade(int batched) {
+    struct party *p = connect(CNO_SERVER, 0, batched, CNO_BATCH_GATEWAY);
+    if (p->c)
+        p->c->options |= CNO_OFFER_UPGRADE;
+    begin(p);
+    read_cut(p,
+             "GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: upgrade\\r\\nUpgrade: x\\r\\n\\r\\n"
+             "GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: upgrade\\r\\nUpgrade: websocket, x\\r\\n"
+             "\\r\\n{3000*x}",
+             500);
+    answer(p, 1, SOME, "hello", 5);
+    feed(p, NULL, 0);
+    head(p, 3, 101, "", "", UPGRADE, 0);
+    feed(p, NULL, 0);
+    data(p, 3, large, 3000, 0);
+    data(p, 3, large, 10, 1);
+    return p;
+}
+
+static struct party *h1_tunnel_client(int batched) {
+    struct party *p = connect(CNO_CLIENT, 0, batched, 0);
+    begin(p);
+    head(p, 1, 0, "GET", "/", UPGRADE, 0);
+    read_whole(p, "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nno");
+    head(p, 3, 0, "CONNECT", "a:1", SOME, 0);
+    read_cut(p, "HTTP/1.1 200 OK\\r\\n\\r\\n{3000*x}", 20);
+    data(p, 3, large, 3000, 1);
+    return p;
+}
+
+static struct party *h2c_server(int batched) {
+    struct party *p = connect(CNO_SERVER, 0, batched, 0);
+    if (p->c)
+        p->c->options |= CNO_H2C_UPGRADE;
+    begin(p);
+    read_cut(p,
+             "GET / HTTP/1.1\\r\\nHost: h\\r\\nConnection: Upgrade, HTTP2-Settings\\r\\nUpgrade: "
+             "h2c\\r\\n"
+             "HTTP2-Settings: AAMAAABk\\r\\n\\r\\n",
+             40);
+    p->http2 = 1;
+    answer(p, 1, SOME, "hello", 5);
+    read_cut(p, HELLO "HEADERS 3 END_STREAM|END_HEADERS @get", 11);
+    answer(p, 3, SOME, "hello", 5);
+    return p;
+}
+
+static struct party *h2c_client(int batched) {
+    struct party *p = connect(CNO_CLIENT, 0, batched, 0);
+    if (p->c)
+        p->c->options |= CNO_H2C_UPGRADE;
+    begin(p);
+    head(p, 1, 0, "GET", "/", REQUEST, 1);
+    read_cut(p, "HTTP/1.1 101 OK\\r\\nUpgrade: h2c\\r\\n\\r\\n", 20);
+    p->http2 = 1;
+    read_cut(p, "SETTINGS 0 - s:8=1;SETTINGS 0 ACK;HEADERS 1 END_STREAM|END_HEADERS @ok", 30);
+    head(p, 3, 0, "CONNECT", "/", WEBSOCKET, 0);
+    read_cut(p, "HEADERS 3 END_HEADERS @ok;DATA 3 - 3000*t:x", 1000);
+    data(p, 3, large, 3000, 1);
+    head(p, 5, 0, "CONNECT", "a:1", SOME, 0);
+    read_whole(p, "HEADERS 5 END_STREAM|END_HEADERS :status=403;GOAWAY 0 - u32:5 u32:0");
+    if (goes_on(p))
+        done(p, cno_write_reset(p->c, 0, CNO_RST_INTERNAL_ERROR));
+    return p;
+}
+
+static struct party *h2_websocket(int batched) {
+    struct party *p = connect(CNO_SERVER, 1, batched, CNO_BATCH_GATEWAY);
+    if (p->c) {
+        struct cno_settings_t settings = p->c->settings[CNO_LOCAL];
+        settings.enable_connect_protocol = 1;
+        done(p, cno_configure(p->c, &settings));
+    }
+    begin(p);
+    read_cut(p,
+             HELLO "HEADERS 1 END_HEADERS :method=CONNECT :protocol=websocket :scheme=http :path=/ "
+                   ":authority=h;DATA 1 - 3000*t:x",
+             700);
+    head(p, 1, 200, "", "", SOME, 0);
+    data(p, 1, large, 3000, 0);
+    tail(p, 1, SOME);
+    read_whole(p, "DATA 1 END_STREAM t:x");
+    return p;
+}
+
 // ---- rounds ------------------------------------------------------------------------------------
 
 static const struct {
@@ -447,6 +540,11 @@ static const struct {
     {"h2 from h1", h2_from_h1},
     {"h2 client", h2_client},
     {"defaults", with_defaults},
+    {"h1 upgrade", h1_upgrade},
+    {"h1 tunnel, client", h1_tunnel_client},
+    {"h2c, server", h2c_server},
+    {"h2c, client", h2c_client},
+    {"h2 websocket", h2_websocket},
 };
 
 static void finish_round(struct party *p) {

@@ -129,6 +129,8 @@ static int on_head(void *data, uint32_t id, const struct cno_message_t *msg) {
         plain(w, "!1.0");
     if (msg->flags & CNO_MESSAGE_TRAILERS)
         plain(w, "!trailers");
+    if (msg->flags & CNO_MESSAGE_UPGRADE)
+        plain(w, "!upgrade");
     return 0;
 }
 
@@ -170,6 +172,13 @@ static int on_pong(void *data, const char payload[8]) {
     return 0;
 }
 
+static int on_priority(void *data, uint32_t id, const struct cno_priority_t *priority) {
+    struct run *r = data;
+    begin(r, "priority %lu %lu", id, priority->urgency);
+    plain(&r->events, priority->incremental ? "1" : "0");
+    return 0;
+}
+
 static int on_fault(void *data, uint32_t id, const struct cno_error_t *error) {
     struct run *r = data;
     char place[32];
@@ -202,6 +211,7 @@ static const struct cno_vtable_t EVENTS = {
     .on_message_push = on_push,
     .on_settings = on_settings,
     .on_pong = on_pong,
+    .on_priority = on_priority,
     .on_fault = on_fault,
 };
 
@@ -256,6 +266,14 @@ static void show_payload(struct run *r, struct wire *text, struct wire *block, i
 static struct wire show_frames(struct run *r) {
     struct wire text = {0}, block = {0};
     const unsigned char *at = (const unsigned char *)r->out.data, *end = at + r->out.size;
+    const char *blank = r->out.size >= 13 && !memcmp(at, "HTTP/1.1 101 ", 13)
+                            ? strstr(r->out.data, "\r\n\r\n")
+                            : NULL;
+    if (blank) {
+        wire_put(&text, "RAW ", 4);
+        wire_escape(&text, r->out.data, (size_t)(blank + 4 - r->out.data));
+        at = (const unsigned char *)blank + 4;
+    }
     if (r->out.size >= 24 && !memcmp(at, WIRE_PREFACE, 24)) {
         wire_put(&text, "PREFACE", 7);
         at += 24;
@@ -574,7 +592,9 @@ static int configure(struct run *r, const char *line) {
                {"max_concurrent_streams", &s.max_concurrent_streams},
                {"initial_window_size", &s.initial_window_size},
                {"max_frame_size", &s.max_frame_size},
-               {"max_header_list_size", &s.max_header_list_size}};
+               {"max_header_list_size", &s.max_header_list_size},
+               {"enable_connect_protocol", &s.enable_connect_protocol},
+               {"no_rfc7540_priorities", &s.no_rfc7540_priorities}};
     int found = 0;
     sscanf(line, "%31s %lu", name, &value);
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
@@ -583,6 +603,28 @@ static int configure(struct run *r, const char *line) {
     if (!found)
         printf("no such setting: %s\n", line), exit(2);
     return cno_configure(&r->c, &s);
+}
+
+static int limit(struct run *r, const char *line) {
+    char name[32];
+    unsigned long value = 0;
+    struct cno_limits_t l = {0};
+    struct {
+        const char *name;
+        uint32_t *at;
+    } all[] = {{"fields", &l.fields},       {"line", &l.line},
+               {"head", &l.head},           {"drain", &l.drain},
+               {"pipelined", &l.pipelined}, {"connection_window", &l.connection_window},
+               {"promises", &l.promises},   {"resets", &l.resets},
+               {"overhead", &l.overhead}};
+    int found = 0;
+    sscanf(line, "%31s %lu", name, &value);
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        if (!strcmp(all[i].name, name))
+            *all[i].at = (uint32_t)value, found = 1;
+    if (!found)
+        printf("no such limit: %s\n", line), exit(2);
+    return cno_limit(&r->c, &l);
 }
 
 static int call_head(struct run *r, struct call *call, uint32_t id, const char *kind,
@@ -636,6 +678,9 @@ static void make_call(struct run *r, const char *line) {
         result = cno_open_flow(&r->c, id, (uint32_t)strtoul(rest, NULL, 10));
     } else if (!strcmp(kind, "ping")) {
         result = cno_write_ping(&r->c, line);
+    } else if (!strcmp(kind, "priority")) {
+        struct cno_priority_t priority = cno_priority(&r->c, id);
+        on_priority(r, id, &priority);
     } else if (!strcmp(kind, "set")) {
         result = configure(r, line);
     } else if (!strcmp(kind, "announce") || !strcmp(kind, "shutdown")) {
@@ -662,15 +707,23 @@ static void set_up(struct run *r, const char *line, int *http2) {
         *http2 = line[4] == '2';
     else if (!strcmp(line, "no-prior-knowledge"))
         r->c.options |= CNO_NO_PRIOR_KNOWLEDGE;
+    else if (!strcmp(line, "offer-upgrade"))
+        r->c.options |= CNO_OFFER_UPGRADE;
+    else if (!strcmp(line, "h2c"))
+        r->c.options |= CNO_H2C_UPGRADE;
     else if (!strcmp(line, "manual-flow"))
         r->c.options |= CNO_MANUAL_FLOW;
+    else if (!strcmp(line, "manual-connection-flow"))
+        r->c.options |= CNO_MANUAL_FLOW | CNO_MANUAL_CONNECTION_FLOW;
     else if (!strcmp(line, "bare"))
         r->bare = 1;
     else if (!strncmp(line, "peer ", 5))
         wire_put(&r->peer, line + 4, strlen(line + 4));
     else if (!strncmp(line, "set ", 4))
         configure(r, line + 4);
-    else if (strcmp(line, "whole") && strncmp(line, "xfail", 5))
+    else if (!strncmp(line, "limit ", 6) && limit(r, line + 6))
+        failed_call(r);
+    else if (strncmp(line, "limit ", 6) && strcmp(line, "whole") && strncmp(line, "xfail", 5))
         printf("no such setup: %s\n", line), exit(2);
 }
 

@@ -1,0 +1,279 @@
+"""examples/server.c and client.c under sanitizers: against curl, nghttp, h2load and each other."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import tool
+from servers import PATIENCE, read_all
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DIGITS = b"0123456789"
+
+CURL_VERSIONS = ["--http1.1", "--http2-prior-knowledge"]
+
+CLIENT_VERSIONS = [(), ("-2",)]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def programs() -> Path:
+    """The directory with both programs, built with ASan and UBSan: a leak is an exit code."""
+    made = [f"obj/san/example_{name}" for name in ("server", "client")]
+    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", tool("make"), "-s", *made]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    return ROOT / "obj" / "san"
+
+
+class Server:
+    """examples/server.c in a process of its own, on a port that it chose."""
+
+    def __init__(self, programs: Path) -> None:
+        self.process = subprocess.Popen(
+            [programs / "example_server", "0"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().decode().split()[-1]
+
+    def connect(self) -> socket.socket:
+        """A socket that is connected to it."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def stop(self) -> str:
+        """Lets it come to its end, which has to be a good one; returns what it logged."""
+        self.process.send_signal(signal.SIGTERM)
+        log = self.process.communicate(timeout=PATIENCE)[1].decode()
+        assert self.process.returncode == 0, log
+        return log
+
+
+@pytest.fixture
+def server(programs: Path) -> Iterator[Server]:
+    """A server that ends well after the test."""
+    it = Server(programs)
+    try:
+        yield it
+        if it.process.returncode is None:
+            it.stop()
+    finally:
+        it.process.kill()
+        it.process.communicate(timeout=PATIENCE)
+
+
+def run(*command: object, code: int = 0, given: bytes = b"") -> bytes:
+    """Runs a program that must end with this exit code; returns what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command], input=given, capture_output=True, timeout=60
+    )
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr
+    return done.stdout
+
+
+def digits(size: int) -> bytes:
+    """What the server generates."""
+    return (DIGITS * (size // 10 + 1))[:size]
+
+
+# ---- the server and other clients ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", CURL_VERSIONS)
+def test_curl_gets_short_and_long_answers(server: Server, version: str) -> None:
+    curl = (tool("curl"), "-sS", version)
+    assert run(*curl, f"{server.url}/") == b"Hello from libcno\n"
+    assert run(*curl, "-o", "/dev/null", "-w", "%{http_code}", f"{server.url}/no") == b"404"
+    assert run(*curl, f"{server.url}/bytes/3000001") == digits(3000001)
+    assert run(*curl, f"{server.url}/bytes/0") == b""
+    assert b"content-length: 70" in run(*curl, "-I", f"{server.url}/bytes/70")
+
+
+@pytest.mark.parametrize("version", CURL_VERSIONS)
+def test_curl_gets_its_body_back(server: Server, version: str, tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(os.urandom(2_000_003))
+    curl = (tool("curl"), "-sS", version)
+    assert run(*curl, "-T", body, "-X", "POST", f"{server.url}/echo") == body.read_bytes()
+    expect = ("-H", "Expect: 100-continue", "--expect100-timeout", str(int(PATIENCE)))
+    assert run(*curl, *expect, "--data-binary", "hello", f"{server.url}/echo") == b"hello"
+    assert run(*curl, "--data-binary", f"@{body}", f"{server.url}/") == b"Hello from libcno\n"
+
+
+@pytest.mark.parametrize("version", CURL_VERSIONS)
+def test_curl_gets_trailers(server: Server, version: str) -> None:
+    curl = (tool("curl"), "-sS", "-D", "-", version, "-H", "te: trailers", "-d", "hello")
+    assert b"x-octets: 5" in run(*curl, f"{server.url}/echo")
+
+
+def test_nghttp_gets_several_things_at_once(server: Server) -> None:
+    urls = [f"{server.url}/bytes/{size}" for size in (100_000, 200_000)]
+    got = run(tool("nghttp"), "-w", "10", *urls, f"{server.url}/")
+    assert len(got) == 300_000 + len(b"Hello from libcno\n")
+    assert b"Hello from libcno\n" in got
+
+
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        (("-n400", "-c4", "-m10"), "/"),
+        (("-n200", "-c2", "-m20", "-w4"), "/"),  # windows of 15 octets
+        (("-n200", "-c2", "-m32", "-w10"), "/bytes/20000"),
+        (("-n400", "-c4", "-m4", "--h1"), "/"),
+        (("-n100", "-c2", "-m4", "--h1"), "/bytes/20000"),
+    ],
+)
+def test_h2load_is_served(server: Server, how: tuple[str, ...], path: str) -> None:
+    seen = run(tool("h2load"), *how, f"{server.url}{path}").decode()
+    asked = how[0].removeprefix("-n")
+    assert re.search(rf"status codes: {asked} 2xx, 0 3xx, 0 4xx, 0 5xx", seen), seen
+
+
+# ---- the server and a socket --------------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    paths = ["/bytes/100000", "/", "/bytes/30", "/no", "/bytes/200000"]
+    close = {"/bytes/200000": "connection: close\r\n"}
+    asked = "".join(f"GET {p} HTTP/1.1\r\nhost: a\r\n{close.get(p, '')}\r\n" for p in paths)
+    with server.connect() as peer:
+        peer.sendall(asked.encode())
+        got = read_all(peer)
+    bodies = [digits(100000), b"Hello from libcno\n", digits(30), b"no such thing\n"]
+    for body in [*bodies, digits(200000)]:
+        head, _, rest = got.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 ")
+        assert rest.startswith(body)
+        got = rest.removeprefix(body)
+    assert got == b""
+
+
+def test_a_bad_request_gets_its_answer_before_the_end(server: Server) -> None:
+    with server.connect() as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n" + b"x" * 200000)
+        got = b""
+        while piece := peer.recv(65536):  # a reset of the connection would raise here
+            got += piece
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert "bad-field-name" in server.stop()
+
+
+def test_who_does_not_read_holds_up_nobody(server: Server) -> None:
+    with server.connect() as idle:
+        idle.sendall(b"GET /bytes/1000000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert idle.recv(100, socket.MSG_WAITALL)
+        for version in CURL_VERSIONS:
+            got = run(tool("curl"), "-sS", version, f"{server.url}/bytes/1000")
+            assert got == digits(1000)
+
+
+def test_a_signal_lets_answers_end(server: Server) -> None:
+    with server.connect() as peer:
+        peer.sendall(b"GET /bytes/8000000 HTTP/1.1\r\nhost: a\r\n\r\n")
+        first = peer.recv(100, socket.MSG_WAITALL)
+        server.process.send_signal(signal.SIGTERM)
+        got = first + read_all(peer)
+    assert got.partition(b"\r\n\r\n")[2] == digits(8000000)
+    server.stop()
+
+
+# ---- the client ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", CLIENT_VERSIONS)
+def test_the_client_gets(programs: Path, server: Server, version: tuple[str, ...]) -> None:
+    client = (programs / "example_client", *version)
+    got = run(*client, f"{server.url}/")
+    assert got.startswith(b"HTTP/%d 200\ncontent-type: text/plain\n" % (2 if version else 1))
+    assert got.endswith(b"\n\nHello from libcno\n")
+    assert run(*client, f"{server.url}/none", code=1).endswith(b"\n\nno such thing\n")
+    assert run(*client, f"{server.url}/bytes/3000000").endswith(b"\n\n" + digits(3000000))
+
+
+@pytest.mark.parametrize("version", CLIENT_VERSIONS)
+def test_the_client_posts(
+    programs: Path, server: Server, version: tuple[str, ...], tmp_path: Path
+) -> None:
+    client = (programs / "example_client", *version, "-T")
+    body = os.urandom(2_000_003)
+    (tmp_path / "body").write_bytes(body)
+    for got in (
+        run(*client, tmp_path / "body", f"{server.url}/echo"),
+        run(*client, "-", f"{server.url}/echo", given=body),
+    ):
+        assert got.partition(b"\n\n")[2] == body + b"\nx-octets: %d\n" % len(body)
+    assert run(*client, os.devnull, f"{server.url}/echo").endswith(b"\n\n\nx-octets: 0\n")
+
+
+def test_the_client_does_not_wait_for_a_body_that_nobody_wants(
+    programs: Path, server: Server
+) -> None:
+    for version in CLIENT_VERSIONS:
+        url = f"{server.url}/"
+        got = run(programs / "example_client", *version, "-T", "/dev/zero", url)
+        assert got.endswith(b"Hello from libcno\n")
+
+
+def answering(what: bytes) -> tuple[str, Callable[[], None]]:
+    """A server for one connection that says `what` to whatever comes: its URL, and its end."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(PATIENCE)
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as peer:
+            peer.recv(65536)
+            peer.sendall(what)
+            peer.shutdown(socket.SHUT_WR)
+            read_all(peer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: thread.join(PATIENCE)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "printed"),
+    [
+        (OK + b"\r\nuntil the end", 0, b"HTTP/1 200\n\nuntil the end"),
+        (b"HTTP/1.1 103 \r\n\r\n" + OK + b"\r\n", 0, b"HTTP/1 103\n\nHTTP/1 200\n\n"),
+        (OK + b"content-length: 9\r\n\r\nhalf", 3, b"HTTP/1 200\ncontent-length: 9\n\nhalf"),
+        (b"nonsense\r\n\r\n", 3, b""),
+        (b"", 3, b""),
+    ],
+)
+def test_the_client_tells_what_was_cut(
+    programs: Path, said: bytes, code: int, printed: bytes
+) -> None:
+    url, join = answering(said)
+    assert run(programs / "example_client", url, code=code) == printed
+    join()
+
+
+def test_the_client_tells_what_it_cannot_do(programs: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = programs / "example_client"
+    assert run(client, f"http://127.0.0.1:{port}/", code=3) == b""
+    for wrong in ((), ("-x",), ("https://a/",), ("-T", "/no/such/file", "http://a/")):
+        assert run(client, *wrong, code=2) == b""
+
+
+def test_make_examples_prints_what_to_try(programs: Path) -> None:
+    said = run("env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", tool("make"), "-C", ROOT, "examples")
+    for name in ("server", "client"):
+        assert f"obj/examples/{name} ".encode() in said
+        assert os.access(ROOT / "obj" / "examples" / name, os.X_OK)
