@@ -1,4 +1,4 @@
-"""docs/engine.md: its program prints what it shows, no limit and no error is left out."""
+"""docs/engine.md: its program prints what it shows, no limit, setting or error is left out."""
 
 import re
 import subprocess
@@ -65,6 +65,41 @@ def test_the_program_prints_what_is_shown(compiler: str, tmp_path: Path) -> None
 def test_every_limit_is_there_with_its_default() -> None:
     told = {words(cells[0])[0]: cells[1] for cells in rows("## Limits")}
     assert told == dict(re.findall(r"^#define (CNO_\w+) (\S+)$", CONFIG, re.MULTILINE))
+
+
+def members(name: str) -> list[str]:
+    """The members of a structure of the engine's interface."""
+    core = (ROOT / "csrc" / "core.h").read_text()
+    return re.findall(
+        r"^    uint32_t (\w+);", core.split(f"\nstruct {name} {{")[1].split("}")[0], re.M
+    )
+
+
+def test_every_limit_of_a_connection_is_there_with_its_range() -> None:
+    bounds = (ROOT / "csrc" / "bounds.c").read_text()
+    names = members("cno_limits_t")
+    default, highest = (
+        dict(re.findall(r"\.(\w+) = (\w+)", part.split("};")[0]))
+        for part in (bounds.split("cno__limits_default = {")[1], bounds.split("HIGHEST = {")[1])
+    )
+    lowest = re.findall(r"\d+", bounds.split("LOWEST = {")[1].split("}")[0])
+    numbers = dict(re.findall(r"^#define (CNO_\w+) (\S+)$", CONFIG, re.MULTILINE))
+    numbers |= {"INT32_MAX": str(2**31 - 1), "UINT16_MAX": str(2**16 - 1)}
+    assert [
+        [name, *rest]
+        for (name,), *rest in (
+            [words(cells[0]), *words(cells[1]), *cells[2:]]
+            for cells in rows("## Limits of one connection")
+            if len(cells) == 4 and cells[2] != "from"
+        )
+    ] == [
+        [name, default[name], low, numbers[highest[name]]]
+        for name, low in zip(names, lowest, strict=True)
+    ]
+
+
+def test_every_setting_is_there() -> None:
+    assert [words(cells[0])[0] for cells in rows("## Settings")] == members("cno_settings_t")
 
 
 # ---- errors -------------------------------------------------------------------------------------
