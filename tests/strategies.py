@@ -50,6 +50,15 @@ SPECIAL = set(
     b" trailer transfer-encoding upgrade".split()
 )
 
+# Those that are for heads (RFC 9110 section 6.5.1): refused from who writes them as trailers.
+FOR_HEADS = SPECIAL | set(
+    b"age authorization cache-control content-encoding content-language content-location"
+    b" content-range content-type date expires forwarded if-match if-modified-since"
+    b" if-none-match if-range if-unmodified-since location max-forwards pragma"
+    b" proxy-authenticate proxy-authorization range retry-after set-cookie vary"
+    b" www-authenticate x-forwarded-for x-forwarded-host x-forwarded-proto".split()
+)
+
 KNOWN = st.sampled_from(
     b"accept cache-control cookie date etag location referer server set-cookie user-agent vary via"
     b" www-authenticate x-a".split()
@@ -91,7 +100,7 @@ def fields(http2: bool, most: int = 6) -> st.SearchStrategy[Fields]:
 @cache
 def trailers(http2: bool) -> st.SearchStrategy[Fields]:
     return fields(http2, 3).map(
-        lambda made: [(n, v[:1000]) for n, v in made if n.lower() not in SPECIAL]
+        lambda made: [(n, v[:1000]) for n, v in made if n.lower() not in FOR_HEADS]
     )
 
 
