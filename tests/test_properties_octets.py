@@ -342,7 +342,7 @@ def test_hpack_in(made: list[tuple[int | None, bool, Fields]], ours: int) -> Non
         for name, value in fields_:
             secret = len(value) % 5 == 1
             lines.append(
-                (hpack.NeverIndexedHeaderTuple if secret else hpack.HeaderTuple)(name, value)
+                (hpack.NeverIndexedHeaderTuple if secret else hpack.HeaderTuple)(name, bytes(value))
             )
         octets = encoder.encode(lines, huffman=huffman)
         server.data_received(frame(1, 5, stream, octets))
