@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from exchange import Exchange, Peer, Session, Writer, expected
+from exchange import Exchange, Fields, Peer, Session, Writer, expected
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import UPPER, cut, examples, exchanges
+from strategies import BARRED, UPPER, cut, examples, exchanges
 
 from cno import raw
 
@@ -124,7 +124,45 @@ def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
 
 NOT_IN_VALUES = bytes([*range(9), *range(10, 32), 127])
 BAD_LENGTHS = (b"", b"x", b"+1", b"-1", b"1,1", b" 1", b"1.0", b"0x1", b"9" * 30)
-BARRED = (b"content-length", b"transfer-encoding", b"host", b"connection", b"te", b"trailer")
+SCHEME, AUTHORITY = (b":scheme", b"http"), (b":authority", b"h")
+
+# Requests that neither version has: tunnels to nowhere or with a body, two hosts.
+BAD_REQUESTS: list[tuple[bytes, bytes, Fields]] = [
+    (b"CONNECT", b"h", [(b":authority", b"h")]),
+    (b"CONNECT", b"h:", []),
+    (b"CONNECT", b"h:1", [(b":authority", b"h:2")]),
+    (b"CONNECT", b"h:1", [(b"content-length", b"1")]),
+    (b"CONNECT", b"/", [SCHEME, (b":authority", b"h:1"), (b":protocol", b"a"), (b":protocol", b"b")]),
+    (b"CONNECT", b"/", [SCHEME, (b":authority", b"h:1"), (b":protocol", b"websocket")]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, (b":protocol", b"websocket")]),
+    (b"GET", b"/", [SCHEME, SCHEME, AUTHORITY]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, AUTHORITY]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, (b"host", b"h"), (b"host", b"h")]),
+]
+
+# RFC 9113 section 8.3.1: what HTTP/2 demands of the target, the scheme and the authority.
+BAD_REQUESTS_H2: list[tuple[bytes, bytes, Fields]] = [
+    (b"GET", b"x", [SCHEME, AUTHORITY]),
+    (b"GET", b"*", [SCHEME, AUTHORITY]),
+    (b"GET", b"http://h/", [SCHEME, AUTHORITY]),
+    (b"GET", b"/", [AUTHORITY]),
+    (b"GET", b"/", [(b":scheme", b""), AUTHORITY]),
+    (b"GET", b"/", [(b":scheme", b"1http"), AUTHORITY]),
+    (b"GET", b"/", [SCHEME]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"")]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"u@h")]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"h:x")]),
+]
+
+# RFC 9113 section 6.5.2.
+BAD_SETTINGS = [
+    {"enable_push": 2},
+    {"initial_window_size": 1 << 31},
+    {"max_frame_size": 16383},
+    {"max_frame_size": 1 << 24},
+    {"enable_connect_protocol": 2},
+    {"no_rfc7540_priorities": 2},
+]
 
 
 def bad_field(random: Random, http2: bool) -> tuple[bytes, bytes]:
@@ -159,9 +197,14 @@ def bad_head(random: Random, http2: bool, request: bool, head: bool = False) -> 
             (0, random.choice([b"", b"G T", b"G\r\n", b"\xff"]), target, lead, True),
             (0, method, random.choice([b"", b"/" + bad, bad, b"/ HTTP/1.1\r\na: b"]), lead, True),
             (200, b"", b"", [], True),
+            (0, *random.choice(BAD_REQUESTS), random.random() < 0.5),
         ]
         if http2:
+            made.append((0, *random.choice(BAD_REQUESTS_H2), random.random() < 0.5))
             made.append((0, method, target, [*lead, (b":status", b"200")], True))
+        else:  # a request for a tunnel has no body
+            asked = [*lead, (b"upgrade", b"x"), (b"content-length", b"1")]
+            made.append((*fine[:3], asked, False))
     else:
         made += [(c, b"", b"", [], False) for c in (0, 1, 99, 101, 1000, -1)]
         made += [(c, b"", b"", [], True) for c in (100, 103)]
@@ -182,6 +225,11 @@ def abuse(run: Session) -> None:
     if peer is run.client:
         head = bad_head(random, run.http2, True)
         calls.append((peer.write_head, peer.next_stream, *head))
+    elif run.http2:
+        bad = [(b"POST", b"/", [SCHEME, AUTHORITY]), *BAD_REQUESTS_H2]
+        parent = random.choice(list(peer.streams) or [1])
+        calls.append((peer.write_push, parent, *random.choice(bad)))
+    calls.append((peer.configure, random.choice(BAD_SETTINGS)))
     for writer in mine:
         stream, message = writer.stream, writer.message
         live = peer.streams[stream].ended is None
