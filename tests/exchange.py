@@ -239,14 +239,17 @@ def told(fields: Fields) -> list[tuple[str, str]]:
 
 
 def has_body(message: Message, method: bytes) -> bool:
-    """Whether octets of body leave. A 205 could have some, but must not (RFC 9110 section 15.3.6)."""
+    """Whether octets of it leave. A 205 has none by decree (RFC 9110 section 15.3.6)."""
     return not message.code or not (message.code in (204, 205, 304) or method == b"HEAD")
 
 
 def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[str, str]]:
     """What the fields of a head are on the other side."""
     fields = message.fields
-    if message.code in (204, 205):  # RFC 9110 section 8.6: 204 has no length, and 205 has none but 0
+    if message.code in (
+        204,
+        205,
+    ):  # RFC 9110 section 8.6: 204 has no length, and 205 has none but 0
         fields = [(name, value) for name, value in fields if name.lower() != b"content-length"]
     if http2:
         return told(fields)

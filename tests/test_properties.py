@@ -12,12 +12,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from exchange import Exchange, Fields, Peer, Session, Writer, expected
+from exchange import Exchange, Fields, Message, Peer, Session, Writer, expected, text
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import BARRED, UPPER, cut, examples, exchanges
+from strategies import BARRED, UPPER, bodies, cut, examples, exchanges
 
 from cno import raw
+
+SCHEME, AUTHORITY = (b":scheme", b"http"), (b":authority", b"h")
 
 # ---- what one writes the other reports ----------------------------------------------------------
 
@@ -120,19 +122,112 @@ def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
     assert server.open == 0
 
 
+def shuttle(client: Peer, server: Peer, random: Random) -> None:
+    """All that was written arrives, in pieces of any size, and what waited is gone on with."""
+    while client.out or server.out:
+        for source, target in random.sample([(client, server), (server, client)], 2):
+            size = random.choice((1, random.randint(1, 100), len(source.out)))
+            octets = bytes(source.out[:size])
+            del source.out[:size]
+            if octets:
+                target.data_received(octets)
+
+
+TUNNELS = {  # by version: what asks for one, and what grants it
+    False: [
+        (b"CONNECT", b"h:1", [], 200, []),
+        (b"CONNECT", b"h:1", [(b":authority", b"h:1")], 299, [(b"content-length", b"3")]),
+        (b"CONNECT", b"", [(b":authority", b"h:1")], 204, []),
+        (b"GET", b"/", [SCHEME, AUTHORITY, (b"upgrade", b"x")], 101, [(b"upgrade", b"x")]),
+    ],
+    True: [
+        (b"CONNECT", b"h:1", [], 200, []),
+        (b"CONNECT", b"", [(b":authority", b"[::1]:80")], 201, [(b"content-length", b"3")]),
+        (b"CONNECT", b"/", [SCHEME, AUTHORITY, (b":protocol", b"x")], 200, []),
+    ],
+}
+
+
+@examples(60)
+@given(
+    st.booleans().flatmap(lambda http2: st.tuples(st.just(http2), st.sampled_from(TUNNELS[http2]))),
+    st.tuples(bodies(2000), bodies(2000)),
+    st.sampled_from(["granted", "refused", "refused with content"]),
+    st.integers(0, 1 << 32),
+)
+def test_tunnels(how: tuple[bool, Any], octets: tuple[Any, Any], answer: str, seed: int) -> None:
+    """Octets both ways without framing, or where none is granted an exchange like any other."""
+    http2, (method, target, lead, code, with_it) = how
+    random = Random(seed)
+    client, server = Peer(server=False), Peer(server=True)
+    server.configure({"enable_connect_protocol": 1})
+    client.connection_made(is_http2=http2)
+    server.connection_made(is_http2=http2, offer_upgrade=True)
+    shuttle(client, server, random)
+    asks = Message(method=method, target=target, fields=lead)
+    client.head(1, asks, False)
+    if not http2:
+        with pytest.raises(raw.WouldBlock):
+            client.write_data(1, b"x", False)
+    shuttle(client, server, random)
+    asked, told = server.streams[1], client.streams[1]
+    assert [head[1] for head in asked.heads] == [text(method)]
+    assert (asked.body, asked.tails) == (b"", [])
+    if answer != "granted":
+        no = Message(code=403, pieces=(b"no",) if "content" in answer else ())
+        writer = Writer(server, 1, no)
+        while not writer.done:
+            writer.step()
+        shuttle(client, server, random)
+        assert told == expected(no, method, http2)
+        assert (asked.tails, asked.ended) == ([None], 0)
+        assert (client.open, server.open) == (0, 0)
+        assert server.closes == (not http2 and method == b"CONNECT")
+        return
+    server.head(1, Message(code=code, fields=with_it), False)
+    shuttle(client, server, random)
+    ways = [(client, list(octets[0])), (server, list(octets[1]))]
+    while ways := [way for way in ways if way[1]]:
+        peer, pieces = random.choice(ways)
+        piece = pieces.pop(0)
+        assert peer.write_data(1, piece, False) == len(piece)
+        if random.random() < 0.5:
+            shuttle(client, server, random)
+    shuttle(client, server, random)
+    assert asked.body == b"".join(octets[0])
+    assert told.body == b"".join(octets[1])
+    assert (asked.tails, told.tails) == ([], [])
+    first, last = random.sample([client, server], 2)
+    first.write_data(1, b"", True)
+    shuttle(client, server, random)
+    if http2:
+        assert first.streams[1].ended is None
+        assert last.write_data(1, b"", True) == 0
+        shuttle(client, server, random)
+        assert (client.closes, server.closes) == (0, 0)
+    else:  # the end of the connection is the end of the tunnel
+        assert first.closes == 1
+    last.connection_lost()
+    assert (asked.ended, told.ended) == (0, 0)
+    assert last.streams[1].tails == [None]
+    assert (client.open, server.open) == (0, 0)
+
+
 # ---- what must not be written -------------------------------------------------------------------
 
 NOT_IN_VALUES = bytes([*range(9), *range(10, 32), 127])
 BAD_LENGTHS = (b"", b"x", b"+1", b"-1", b"1,1", b" 1", b"1.0", b"0x1", b"9" * 30)
-SCHEME, AUTHORITY = (b":scheme", b"http"), (b":authority", b"h")
-
 # Requests that neither version has: tunnels to nowhere or with a body, two hosts.
 BAD_REQUESTS: list[tuple[bytes, bytes, Fields]] = [
     (b"CONNECT", b"h", [(b":authority", b"h")]),
     (b"CONNECT", b"h:", []),
     (b"CONNECT", b"h:1", [(b":authority", b"h:2")]),
     (b"CONNECT", b"h:1", [(b"content-length", b"1")]),
-    (b"CONNECT", b"/", [SCHEME, (b":authority", b"h:1"), (b":protocol", b"a"), (b":protocol", b"b")]),
+    (
+        b"CONNECT",
+        b"/",
+        [SCHEME, (b":authority", b"h:1"), (b":protocol", b"a"), (b":protocol", b"b")],
+    ),
     (b"CONNECT", b"/", [SCHEME, (b":authority", b"h:1"), (b":protocol", b"websocket")]),
     (b"GET", b"/", [SCHEME, AUTHORITY, (b":protocol", b"websocket")]),
     (b"GET", b"/", [SCHEME, SCHEME, AUTHORITY]),
