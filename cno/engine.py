@@ -127,17 +127,25 @@ class Engine:
     __slots__ = ("_defaults", "batch", "conn")
 
     def __init__(
-        self, *, server: bool, gateway: bool = False, defaults: Defaults | None = None
+        self,
+        *,
+        server: bool,
+        serving: bool = False,
+        gateway: bool = False,
+        defaults: Defaults | None = None,
     ) -> None:
-        """`gateway` shapes requests for an application server (CNO_BATCH_GATEWAY) and makes the
-        caller answerable for the windows of streams (`open_flow`)."""
+        """`serving` makes the caller answerable for the windows of streams (`open_flow`) and for
+        knowing when it has said all (CNO_BATCH_QUIET); `gateway` shapes requests for an application
+        server (CNO_BATCH_GATEWAY)."""
         kind = lib.CNO_SERVER if server else lib.CNO_CLIENT
-        flags = lib.CNO_BATCH_GATEWAY if gateway else 0
+        flags = lib.CNO_BATCH_QUIET if serving else 0
+        if gateway:
+            flags |= lib.CNO_BATCH_GATEWAY
         self.batch = ffi.gc(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
         if not self.batch:
             raise MemoryError
         self.conn = ffi.addressof(self.batch, "conn")
-        if gateway:
+        if serving:
             self.manual_flow()
         self._defaults = defaults
         if defaults is not None:
