@@ -76,9 +76,12 @@ class Channel(asyncio.Queue[T]):
         while self.empty():
             if self._closed and not self._blocked:
                 error, self._error = self._error, None
-                if error is not None:
+                if error is None:
+                    return False
+                try:
                     raise error
-                return False
+                finally:
+                    del error  # whose traceback has this frame
             self._readable.clear()
             await self._readable.wait()
         return True

@@ -317,8 +317,9 @@ class Request:
         self._lost = True
         if self._payload is not None and not self.body_done:
             self._payload.fail(ClientDisconnected)
-        task = getattr(self, "task", None) or asyncio.current_task(self.conn.loop)
-        if task is not None:
+        # It has no task yet while it takes its first step at once, which is the current one then.
+        task = vars(self).get("task") or asyncio.current_task(self.conn.loop)
+        if task is not None and self in self.conn.running:
             task.cancel()
 
     async def run(self) -> None:
@@ -336,6 +337,7 @@ class Request:
         finally:
             self._make_up()
             self.conn.running.discard(self)
+            vars(self).pop("task", None)  # which keeps this frame if it was cancelled
             if self.conn.gone:
                 self.conn.check_gone()
 
