@@ -165,6 +165,7 @@ class Server(Connection):
         elif loop is not None and loop is not group.loop:
             raise ValueError("the group is of another loop")
         super().__init__(group, gateway=False)
+        self._max_streams *= 2  # with those that are pushed
         self.handle = handle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -422,7 +423,8 @@ class Request:
         itself, or once this one is answered. Raises ValueError for what is no request.
         """
         conn = self.conn
-        if self._state == _DONE or self._lost or len(conn.running) >= conn.host.max_streams:
+        pushed = sum(not stream.id % 2 for stream in conn.running)
+        if self._state == _DONE or self._lost or pushed >= conn.host.max_streams:
             return
         own = [(_octets(name).lower(), _octets(value)) for name, value in headers]
         names = {name for name, _ in own}
