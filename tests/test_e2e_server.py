@@ -19,6 +19,8 @@ from test_server import SERVED, Site
 
 import cno
 
+ROOT = Path(__file__).resolve().parent.parent
+
 LARGE = bytes(range(256)) * 8192  # 2 MiB
 
 
@@ -224,7 +226,7 @@ def upload(version: str, address: str, size: int) -> None:
 def test_200_mib_with_a_slow_other_side(version: str, transfer: Any, loop: str) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    with running(loop, program=("-c", BULK)) as server:
+    with running(loop, program=("-c", BULK), cwd=ROOT) as server:
         address = server.ready()
         transfer(version, address, 8 * MIB)  # what every body costs
         before = peak(server)
