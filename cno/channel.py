@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-class Channel(asyncio.Queue[T]):
+class Channel(asyncio.Queue[Any]):
     """An asyncio.Queue that can be closed and iterated over.
 
     `async for` gives the items up to the end. Nothing that put() was given before close() is lost:
@@ -27,7 +25,7 @@ class Channel(asyncio.Queue[T]):
 
     # ---- the writer ---------------------------------------------------------------------------
 
-    async def put(self, item: T) -> None:
+    async def put(self, item: Any) -> None:
         """Waits for room. Raises BrokenPipeError after close(), or once the reader has gone; the
         item is not in the channel then."""
         self._check_open()
@@ -43,7 +41,7 @@ class Channel(asyncio.Queue[T]):
             self._blocked -= 1
             self._readable.set()
 
-    def put_nowait(self, item: T) -> None:
+    def put_nowait(self, item: Any) -> None:
         """Raises asyncio.QueueFull when there is no room, BrokenPipeError as put() does."""
         self._check_open()
         super().put_nowait(item)
@@ -65,7 +63,7 @@ class Channel(asyncio.Queue[T]):
 
     # ---- the reader ---------------------------------------------------------------------------
 
-    async def get(self) -> T:
+    async def get(self) -> Any:
         """The next item. At the end raises what close() was given, once, and then EOFError."""
         if not await self._wait():
             raise EOFError("the channel is closed")
@@ -86,16 +84,16 @@ class Channel(asyncio.Queue[T]):
             await self._readable.wait()
         return True
 
-    def get_nowait(self) -> T:
+    def get_nowait(self) -> Any:
         """Raises asyncio.QueueEmpty when there is no item, also at the end."""
         item = super().get_nowait()
         self._writable.set()
         return item
 
-    def __aiter__(self) -> Channel[T]:
+    def __aiter__(self) -> Channel:
         return self
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> Any:
         if not await self._wait():
             raise StopAsyncIteration
         return self.get_nowait()

@@ -14,7 +14,6 @@ from collections.abc import (
     AsyncIterable,
     Awaitable,
     Callable,
-    Coroutine,
     Iterable,
     Sequence,
 )
@@ -61,7 +60,7 @@ Octets: TypeAlias = "bytes | bytearray | memoryview"
 Headers: TypeAlias = "Iterable[tuple[str | bytes, str | bytes]]"
 Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable | None"
 Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
-Handler: TypeAlias = "Callable[[Request], Coroutine[Any, Any, None]]"
+Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
 
 class ServerOptions(TypedDict, total=False):
@@ -385,10 +384,8 @@ class Request:
             raise ValueError(f"{code} is no status of a response")
         fields = _fields(headers)
         try:
-            if trailers is None and isinstance(body, bytes):
-                await self._respond_octets(code, fields, body)
-            elif trailers is None and isinstance(body, (bytearray, memoryview)):
-                await self._respond_octets(code, fields, bytes(body))
+            if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
+                await self._respond_octets(code, fields, _checked(body))
             else:
                 await self._respond_parts(code, fields, body, trailers)
         except UsageError as error:
@@ -440,9 +437,9 @@ class Request:
         if self._state != _WAITING:
             raise RuntimeError("the request was answered already")
 
-    async def _respond_octets(self, code: int, fields: bytes, body: bytes) -> None:
+    async def _respond_octets(self, code: int, fields: bytes, body: Octets) -> None:
         size = len(body)
-        first = body if size <= QUANTUM else body[:QUANTUM]
+        first = body if type(body) is bytes and size <= QUANTUM else bytes(body[:QUANTUM])
         taken = self.conn.answer(self.id, code, fields, first, size)
         self._state = _BODY
         if taken < size:
@@ -509,7 +506,7 @@ def _size(body: Body) -> int:
 async def _parts(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
     """The parts of a body, whatever it is."""
     if isinstance(body, (bytes, bytearray, memoryview)):
-        yield bytes(body)
+        yield _checked(body)
     elif isinstance(body, str):
         raise TypeError("a body is bytes, not str")
     elif hasattr(body, "read"):

@@ -210,7 +210,7 @@ async def test_no_100_for_a_body_that_is_not_read(peer: Site) -> None:
 
 
 @over("h1", "h2", loops=SERVED, make=Site)
-async def test_tls_and_who_is_there(peer: Site, certificate: Certificate) -> None:
+async def test_p9_tls_and_who_is_there(peer: Site, certificate: Certificate) -> None:
     secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     secure.load_cert_chain(certificate.cert, certificate.key)
     secure.set_alpn_protocols(["h2", "http/1.1"])
@@ -522,6 +522,28 @@ async def test_p3_what_cannot_be_sent_raises_and_harms_nobody(peer: Site) -> Non
     assert not peer.log
 
 
+@h2_only
+async def test_p3_a_request_that_is_cancelled_takes_nobody_down(peer: Site) -> None:
+    go = asyncio.Event()
+
+    async def handle(request: cno.Request) -> None:
+        if request.path == "/other":
+            await go.wait()
+            await request.respond(200, [], BLOCK * 4)
+        else:
+            await request.respond(200, [], (BLOCK for _ in range(1 << 20)))
+
+    client = await peer.serve(handle)
+    other = await client.start("GET", "/other")
+    for _ in range(5):
+        exchange = await client.start()
+        await exchange.body(1)
+        await exchange.give_up()
+    go.set()
+    assert plain(await other.response()) == (200, BLOCK * 4)
+    assert not peer.log
+
+
 @both
 @pytest.mark.parametrize("body", [[b"12345678901"], [b"123"]])
 async def test_a_stream_of_another_length_is_broken_off(peer: Site, body: Any) -> None:
@@ -651,6 +673,22 @@ async def test_a_handler_is_cancelled_when_the_client_leaves(peer: Site) -> None
     await peer.barrier()
     await exchange.give_up()
     assert isinstance(await handle.done(), asyncio.CancelledError)
+    assert not peer.log
+
+
+@both
+async def test_a_handler_that_cuts_its_own_connection_in_its_first_step(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        request.conn.cut()
+        with pytest.raises(cno.ClientDisconnected):
+            await request.respond(200)
+        await asyncio.sleep(0)
+
+    handle = noted(handle)
+    client = await peer.serve(handle)
+    await client.start()
+    assert isinstance(await handle.done(), asyncio.CancelledError)
+    await client.closed()  # type: ignore[attr-defined]
     assert not peer.log
 
 
@@ -838,8 +876,8 @@ async def test_p9_a_window_that_opens_for_somebody_who_has_gone(peer: Site) -> N
 
 
 @both
-async def test_a_subclass_has_its_own_methods(peer: Site) -> None:
-    """P2: what a subclass overrides is called, whatever was made before."""
+async def test_p2_a_subclass_has_its_own_methods(peer: Site) -> None:
+    """What a subclass overrides is called, whatever was made before."""
     lost: asyncio.Queue[Any] = asyncio.Queue()
 
     class Mine(cno.Server):
@@ -961,7 +999,7 @@ async def test_a_client_that_does_not_read_stops_the_body(peer: Site) -> None:
 
 
 @both
-async def test_an_idle_connection_is_closed(peer: Site) -> None:
+async def test_p9_an_idle_connection_is_closed(peer: Site) -> None:
     client = await peer.serve(hello, timeout_keep_alive=0.0)
     assert (await client.ask()).status == 200
     assert await client.closed() == "fin"  # type: ignore[attr-defined]
@@ -980,7 +1018,7 @@ async def test_one_connection_is_shut_down(peer: Site) -> None:
 
 
 @both
-async def test_a_group_is_drained(peer: Site) -> None:
+async def test_p9_a_group_is_drained(peer: Site) -> None:
     go = asyncio.Event()
 
     async def handle(request: cno.Request) -> None:
