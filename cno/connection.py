@@ -315,8 +315,9 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    def _go_on(self) -> None:
-        """Reads on where an unfinished exchange had stopped the engine."""
+    def go_on(self) -> None:
+        """Reads on where an exchange that was unfinished, or a tunnel that was not granted, had
+        stopped the engine."""
         if not self._over:
             self.data_received(b"")
         self._update_reading()
@@ -405,7 +406,7 @@ class Connection(asyncio.Protocol):
         if self._half_closed:
             self._end()
         elif self._batch.kept:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self.go_on)
         else:
             self._update_reading()
 

@@ -372,7 +372,8 @@ class Request:
 
         `body` is bytes or the like, a Channel, another (async) iterable of bytes, or a file; the
         length is told or the body delimited, whichever it is. `trailers` come behind it, or what
-        they return then if they are a function; HTTP/1.0 has none.
+        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT grants a tunnel,
+        with `body` and `payload` as its two directions.
 
         Raises ClientDisconnected when the client has gone, RuntimeError for a second response,
         TypeError and ValueError for what cannot be sent (a field, a body longer or shorter than its
@@ -457,6 +458,8 @@ class Request:
             self._state = _BODY
             if self.method != "HEAD" and code not in (204, 205, 304):
                 conn.flush_soon()
+                if self.method == "CONNECT":
+                    conn.loop.call_soon(conn.go_on)
                 await self._write_parts(body)
         finally:
             aclose = getattr(body, "aclose", None)

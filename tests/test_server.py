@@ -566,6 +566,46 @@ async def test_fields_of_the_group(peer: Site) -> None:
     assert bare.one("server") == "cno"
 
 
+@both
+async def test_a_tunnel(peer: Site) -> None:
+    """CONNECT, granted by 200: the payload is what comes out of it, the body what goes in."""
+
+    async def handle(request: cno.Request) -> None:
+        if dict(request.headers)[":authority"] == "no:1":
+            await request.respond(405)
+        else:
+            await request.respond(200, [], request.payload)
+
+    client = await peer.serve(handle)
+    if isinstance(client, H1):
+        await client.wire.send(b"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\nearly")
+        while await client.line():
+            pass
+        for words in (b"early", b"late"):
+            while len(client.buffer) < len(words):
+                assert await client.fill()
+            assert bytes(client.buffer) == words
+            client.buffer.clear()
+            await client.wire.send(b"late")
+        client.close()
+        client = await peer.connect()
+        assert isinstance(client, H1)
+        response = await client.raw(b"CONNECT no:1 HTTP/1.1\r\nHost: no:1\r\n\r\n")
+        assert response.status == 405
+    else:
+        assert isinstance(client, H2)
+        tunnel = await client.open([(":method", "CONNECT"), (":authority", "h:1")], more=True)
+        await tunnel.head()
+        for words in (b"early", b"late"):
+            await tunnel.write(words)
+            assert (await tunnel.body(len(tunnel.got.body) + len(words))).body.endswith(words)
+        await tunnel.write(b"", end=True)
+        assert plain(await tunnel.response()) == (200, b"earlylate")
+        refused = await client.open([(":method", "CONNECT"), (":authority", "no:1")], more=True)
+        assert (await refused.response()).status == 405
+    assert not peer.log
+
+
 # ---- push --------------------------------------------------------------------------------------
 
 
