@@ -372,7 +372,7 @@ class Request:
 
         `body` is bytes or the like, a Channel, another (async) iterable of bytes, or a file; the
         length is told or the body delimited, whichever it is. `trailers` come behind it, or what
-        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT grants a tunnel,
+        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT grants a tunnel
         with `body` and `payload` as its two directions.
 
         Raises ClientDisconnected when the client has gone, RuntimeError for a second response,

@@ -1,7 +1,8 @@
-"""cno.Server against real clients: curl, nghttp, h2load, httpx; and bodies larger than memory."""
+"""cno.Server against curl, nghttp, h2load, httpx and aiohttp, and with bodies larger than memory."""
 
 import asyncio
 import hashlib
+import io
 import re
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from conftest import Certificate, tool
@@ -143,6 +145,23 @@ async def test_httpx(peer: Site, scheme: str, certificate: Certificate) -> None:
         assert response.text == hashlib.sha256(LARGE).hexdigest()
         assert (await client.get(url(peer, "/fails", scheme))).status_code == 500
     assert len(peer.log) == 1
+
+
+@over("h1", loops=SERVED, make=Site)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_aiohttp(peer: Site, scheme: str, certificate: Certificate) -> None:
+    await peer.start(handle, tls=context(certificate) if scheme == "https" else None)
+    trust = ssl.create_default_context(cafile=str(certificate.cert))
+    connector = aiohttp.TCPConnector(ssl=trust)
+    async with aiohttp.ClientSession(connector=connector, raise_for_status=True) as session:
+        for path, size in [("/", 14), ("/large", len(LARGE)), ("/stream", 99990)] * 3:
+            async with session.get(url(peer, path, scheme)) as response:
+                assert len(await response.read()) == size
+        for expect in (False, True):
+            path = url(peer, "/digest", scheme)
+            async with session.post(path, data=io.BytesIO(LARGE), expect100=expect) as response:
+                assert await response.text() == hashlib.sha256(LARGE).hexdigest()
+    assert not peer.log, peer.log
 
 
 # ---- bodies larger than memory -----------------------------------------------------------------
