@@ -136,11 +136,10 @@ class Engine:
     ) -> None:
         """`serving` makes the caller answerable for the windows of streams (`open_flow`) and for
         knowing when it has said all (CNO_BATCH_QUIET); `gateway` shapes requests for an application
-        server (CNO_BATCH_GATEWAY)."""
+        server that is (CNO_BATCH_GATEWAY)."""
         kind = lib.CNO_SERVER if server else lib.CNO_CLIENT
-        flags = lib.CNO_BATCH_QUIET if serving else 0
-        if gateway:
-            flags |= lib.CNO_BATCH_GATEWAY
+        serving = serving or gateway
+        flags = (lib.CNO_BATCH_QUIET if serving else 0) | (lib.CNO_BATCH_GATEWAY if gateway else 0)
         self.batch = ffi.gc(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
         if not self.batch:
             raise MemoryError

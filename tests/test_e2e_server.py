@@ -1,4 +1,4 @@
-"""cno.Server against curl, nghttp, h2load, httpx and aiohttp, and with bodies larger than memory."""
+"""cno.Server with curl, nghttp, h2load, httpx and aiohttp, and bodies larger than memory."""
 
 import asyncio
 import hashlib
