@@ -164,6 +164,29 @@ async def test_aiohttp(peer: Site, scheme: str, certificate: Certificate) -> Non
     assert not peer.log, peer.log
 
 
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_the_example_over_tls(version: str, certificate: Certificate) -> None:
+    flags = ["--port", "0", "--cert", str(certificate.cert), "--key", str(certificate.key)]
+    with running(*flags, program=("examples/server.py",), cwd=ROOT) as server:
+        address = server.ready()
+        assert address.startswith("https://")
+
+        def curl(*arguments: str, data: bytes = b"") -> bytes:
+            trust = ["--cacert", str(certificate.cert)]
+            line = [tool("curl"), "-sS", version, *trust, *arguments]
+            return subprocess.run(line, input=data, capture_output=True, check=True).stdout
+
+        assert b"Hello" in curl(f"{address}/")
+        assert curl("-T", "-", f"{address}/upload-size", data=LARGE) == b"%d\n" % len(LARGE)
+        assert curl("-T", "-", f"{address}/echo", data=LARGE) == LARGE
+        assert curl(f"{address}/stream").count(b"line") == 10
+        if version == "--http2":
+            line = [tool("nghttp"), "-nv", f"{address}/"]
+            said = subprocess.run(line, capture_output=True, check=True).stdout
+            assert b"PUSH_PROMISE" in said
+        assert server.stop() == 0
+
+
 # ---- bodies larger than memory -----------------------------------------------------------------
 
 MIB = 1 << 20
