@@ -8,6 +8,7 @@ import contextlib
 import gc
 import io
 import logging
+import random
 import socket
 import ssl
 import weakref
@@ -541,6 +542,43 @@ async def test_p3_a_request_that_is_cancelled_takes_nobody_down(peer: Site) -> N
         await exchange.give_up()
     go.set()
     assert plain(await other.response()) == (200, BLOCK * 4)
+    assert not peer.log
+
+
+@h2_only
+async def test_p3_a_thousand_requests_of_which_many_are_cancelled(peer: Site) -> None:
+    """Every answer that comes is the right one, and nothing stays behind."""
+
+    async def handle(request: cno.Request) -> None:
+        if request.path.startswith("/drop"):
+            await request.respond(200, [], (BLOCK for _ in range(1 << 20)))
+        else:
+            data = await request.payload.read()
+            await request.respond(200, [], [request.path.encode(), data])
+
+    client = await peer.serve(handle)
+    chance = random.Random(7)
+    for number in range(1000):
+        kind = chance.choice(["get", "post", "drop", "half"])
+        exchange = await client.start("POST", f"/{kind}{number}", more=kind != "get")
+        body = bytes(chance.randrange(100000)) if kind != "get" else b""
+        if kind in ("drop", "half"):
+            await exchange.write(body[:50000], end=False)
+            if chance.random() < 0.5:
+                await client.ping()  # type: ignore[attr-defined]
+            await exchange.give_up()
+            continue
+        if kind == "post":
+            await exchange.write(body, end=True)
+        response = await exchange.response()
+        assert plain(response) == (200, f"/{kind}{number}".encode() + body)
+    await client.ping()  # type: ignore[attr-defined]
+    (server,) = peer.group.connections
+    while server.running:
+        await asyncio.sleep(0)
+    assert not server.streams
+    assert not server._waiters
+    assert not server._blocked
     assert not peer.log
 
 
