@@ -6,32 +6,16 @@ Knows the messages of HTTP and nothing of ASGI.
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import weakref
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Awaitable,
-    Callable,
-    Iterable,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from inspect import isawaitable, iscoroutinefunction
 from marshal import dumps
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
+from cno.body import Body, Octets, Payload, octets_of, parts_of, size_of
 from cno.config import Config
-from cno.connection import (
-    QUANTUM,
-    ClientDisconnected,
-    Connection,
-    Fields,
-    Opener,
-    peer_name,
-)
+from cno.connection import QUANTUM, ClientDisconnected, Connection, Fields, Opener, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
 from cno.host import MERCY, Keeper
 from cno.logs import error as log
@@ -42,23 +26,10 @@ if TYPE_CHECKING:
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 
-# Octets that a line of a payload (`readline`, `readuntil`) may have.
-LINE = 65536
-
 # How far a response is.
 _WAITING, _BODY, _DONE = range(3)
 
-
-class Readable(Protocol):
-    """A file: `read` may also be a coroutine function."""
-
-    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
-        """At most `size` octets, none at the end."""
-
-
-Octets: TypeAlias = "bytes | bytearray | memoryview"
 Headers: TypeAlias = "Iterable[tuple[str | bytes, str | bytes]]"
-Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable | None"
 Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
 Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
@@ -171,69 +142,6 @@ class Server(Connection):
         """The transport is up; it stays an attribute when it is closed."""
         self.transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
-
-
-# ---- request bodies -----------------------------------------------------------------------------
-
-
-class Payload(asyncio.StreamReader):
-    """The body of a request. What is not read is not let in: the window of an HTTP/2 stream opens,
-    and HTTP/1 is read, as octets are taken from here.
-
-    After the client has left, or the answer is complete, reading raises a ConnectionError.
-    """
-
-    # Of StreamReader, which has no public way to know when a reader waits and what it took. This is
-    # about the same in every Python from 3.4 on, and tests/test_server.py notices if it changes.
-    _buffer: bytearray
-
-    def __init__(self, conn: Connection, stream: int, *, expect: bool) -> None:
-        self._failure: type[ConnectionError] | None = None
-        super().__init__(limit=LINE, loop=conn.loop)
-        self._conn = conn
-        self._stream = stream
-        self._expect = expect  # the client waits for 100
-        self._held = 0  # octets of the buffer in place of which no others were let in
-
-    def feed(self, data: bytes) -> int:
-        """More of it has come; returns how many octets wait."""
-        self.feed_data(data)
-        self._held += len(data)
-        return len(self._buffer)
-
-    def fail(self, failure: type[ConnectionError]) -> None:
-        """No more of it will come."""
-        self._failure = failure
-        self.set_exception(failure())
-
-    # An exception that is kept would keep, with its traceback, who keeps it.
-    @property
-    def _exception(self) -> ConnectionError | None:
-        return self._failure("the rest of this body will not come") if self._failure else None
-
-    @_exception.setter
-    def _exception(self, _: object) -> None:
-        pass
-
-    async def _wait_for_data(self, caller: str) -> None:
-        """A reader wants more than there is, perhaps more than a window."""
-        if self._expect:
-            self._expect = False
-            with suppress(Error):  # it is answered
-                self._conn.engine.head(self._stream, 100, b"", b"", b"", False)
-                self._conn.flush_soon()
-        self._let_in(self._held, 0)
-        await super()._wait_for_data(caller)  # type: ignore[misc]
-
-    def _maybe_resume_transport(self) -> None:
-        """A reader has taken something."""
-        left = len(self._buffer)
-        self._let_in(self._held - left, left)
-
-    def _let_in(self, size: int, left: int) -> None:
-        if size > 0:
-            self._held -= size
-            self._conn.consumed(self._stream, size, left)
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -386,7 +294,7 @@ class Request:
         fields = _fields(headers)
         try:
             if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
-                await self._respond_octets(code, fields, _checked(body))
+                await self._respond_octets(code, fields, octets_of(body))
             else:
                 await self._respond_parts(code, fields, body, trailers)
         except UsageError as error:
@@ -454,7 +362,7 @@ class Request:
         try:
             if not conn.writable:
                 await conn.take_turns(self, 0)  # one more writer would only add to what waits
-            conn.answer(self.id, code, fields, b"", _size(body) if trailers is None else -1)
+            conn.answer(self.id, code, fields, b"", size_of(body) if trailers is None else -1)
             self._state = _BODY
             if self.method != "HEAD" and code not in (204, 205, 304):
                 conn.flush_soon()
@@ -473,7 +381,7 @@ class Request:
 
     async def _write_parts(self, body: Body) -> None:
         conn = self.conn
-        async with aclosing(_parts(body, conn.loop)) as parts:
+        async with aclosing(parts_of(body, conn.loop)) as parts:
             async for part in parts:
                 taken = conn.engine.write(self.id, part[:QUANTUM], False)
                 if taken < len(part):
@@ -487,63 +395,6 @@ class Request:
         if not self.body_done and self._payload is not None:
             self._payload.fail(ConnectionAbortedError)
         self.conn.responded(self)
-
-
-# ---- response bodies ----------------------------------------------------------------------------
-
-
-def _size(body: Body) -> int:
-    """Octets of a body, -1 if that cannot be known."""
-    if body is None:
-        return 0
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return memoryview(body).nbytes
-    file: Any = body
-    try:
-        status = os.fstat(file.fileno())
-        return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
-    except (AttributeError, OSError):
-        return -1
-
-
-async def _parts(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """The parts of a body, whatever it is."""
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        yield _checked(body)
-    elif isinstance(body, str):
-        raise TypeError("a body is bytes, not str")
-    elif hasattr(body, "read"):
-        async for part in _read(cast(Readable, body), loop):
-            yield part
-    elif isinstance(body, AsyncIterable):
-        async for part in body:
-            yield _checked(part)
-    elif body is not None:
-        for part in body:
-            yield _checked(part)
-
-
-async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """A file: one that the operating system may keep waiting is read in a thread."""
-    is_async = iscoroutinefunction(file.read)
-    while True:
-        if is_async or not hasattr(file, "fileno"):
-            part = file.read(QUANTUM)
-        else:
-            part = await loop.run_in_executor(None, file.read, QUANTUM)
-        if isawaitable(part):
-            part = await part
-        if not part:
-            return
-        yield _checked(part)
-
-
-def _checked(part: object) -> Octets:
-    if isinstance(part, (bytes, bytearray)):
-        return part
-    if isinstance(part, memoryview):
-        return part.cast("B")
-    raise TypeError(f"a part of a body is bytes, not {type(part).__name__}")
 
 
 # ---- fields -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ LAYERS = [
     {"_engine", "_accel"},
     {"__init__", "interface", "config", "logs", "engine"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
-    {"scope", "host", "channel"},
+    {"scope", "host", "channel", "body"},
     {"server"},
     {"asgi"},
     {"accel"},
@@ -61,7 +61,7 @@ def test_only_the_binding_sees_the_engine(module: str) -> None:
     assert module == "accel" or "_accel" not in imports(module)
 
 
-@pytest.mark.parametrize("module", ["server", "channel"])
+@pytest.mark.parametrize("module", ["server", "body", "channel"])
 def test_the_server_knows_no_asgi(module: str) -> None:
     known, seen = {module}, set()
     while known - seen:
@@ -71,7 +71,9 @@ def test_the_server_knows_no_asgi(module: str) -> None:
     assert not known & {"scope", "asgi", "gateway", "lifespan", "service", "interface"}
 
 
-@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi", "accel", "server", "channel"])
+@pytest.mark.parametrize(
+    "module", ["engine", "raw", "scope", "asgi", "accel", "server", "body", "channel"]
+)
 def test_protocol_layers_own_no_sockets(module: str) -> None:
     source = (ROOT / "cno" / f"{module}.py").read_text()
     assert not re.search(r"^\s*(import|from) (socket|ssl|click|signal)\b", source, re.MULTILINE)

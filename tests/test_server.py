@@ -21,7 +21,7 @@ from peer import LOOPS, Peer, listening, over
 from wire import H1, H2, H2Exchange, Response, soon
 
 import cno
-import cno.server
+import cno.body
 
 BLOCK = bytes(65536)
 
@@ -1006,7 +1006,7 @@ class Pump:
 @both
 async def test_p7_what_a_handler_does_not_read_stays_with_the_client(peer: Site) -> None:
     go = asyncio.Event()
-    payloads: list[cno.server.Payload] = []
+    payloads: list[cno.body.Payload] = []
 
     async def handle(request: cno.Request) -> None:
         payload = request.payload
