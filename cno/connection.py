@@ -397,7 +397,7 @@ class Connection(asyncio.Protocol):
                 self.flush_soon()
         if self._batch.events_size:
             self._tell()
-        if not self._reading:
+        if not self._reading or self._batch.kept:  # an eager task may answer within the read
             self._read_on()
 
     def _read_on(self) -> None:

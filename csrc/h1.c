@@ -528,14 +528,6 @@ static char *put_fields(char *at, const struct cno_header_t *list, size_t count,
     return at;
 }
 
-// A request has a Host, empty where it has no authority (RFC 9112 section 3.2).
-static int has_host(const uint8_t *ids, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] == CNO_NAME_P_AUTHORITY || ids[i] == CNO_NAME_HOST)
-            return 1;
-    return 0;
-}
-
 static int write_fields(struct cno_connection_t *c, const struct cno_message_t *msg,
                         const uint8_t *ids, const struct framing_fields *add,
                         const struct request_line *line) {
