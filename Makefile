@@ -14,7 +14,7 @@ SOURCES := $(sort $(wildcard csrc/*.c))
 HEADERS := $(sort $(wildcard csrc/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
 GENERATED := csrc/hpack_tables.h
-ACCEL := cno/_accel.c
+ACCEL := cno/_accel.c cno/_accel_request.c cno/_accel.h
 EXAMPLES_C := $(sort $(wildcard examples/*.c))
 FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) $(EXAMPLES_C) \
 	$(wildcard tests/c/*.c tests/c/*.h)
@@ -177,8 +177,11 @@ lint-c: $(BASE) obj/include/cno
 		gcc $(WARNINGS) -Iobj/include -O2 -c $$source -o /dev/null; \
 		clang $(WARNINGS) -Iobj/include -fsyntax-only $$source; \
 	done
-	gcc $(WARNINGS) $(ACCEL_FLAGS) -O2 -c $(ACCEL) -o /dev/null
-	clang $(WARNINGS) $(ACCEL_FLAGS) -fsyntax-only $(ACCEL)
+	@set -e; for source in $(filter %.c,$(ACCEL)); do \
+		echo "gcc, clang: $$source"; \
+		gcc $(WARNINGS) $(ACCEL_FLAGS) -O2 -c $$source -o /dev/null; \
+		clang $(WARNINGS) $(ACCEL_FLAGS) -fsyntax-only $$source; \
+	done
 
 lint-c-style:
 	@tools/need.sh clang-format=clang-format

@@ -14,9 +14,9 @@ limited_api = cpython and not sysconfig.get_config_var("Py_GIL_DISABLED")
 # Only makes things faster, and only there.
 accel = Extension(
     "cno._accel",
-    sources=["cno/_accel.c"],
+    sources=["cno/_accel.c", "cno/_accel_request.c"],
     include_dirs=["csrc"],
-    depends=glob("csrc/*.h"),
+    depends=[*glob("csrc/*.h"), "cno/_accel.h"],
     define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
     extra_compile_args=["-O2", "-fvisibility=hidden", "-std=c11"],
     py_limited_api=limited_api,

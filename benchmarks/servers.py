@@ -56,6 +56,8 @@ SERVERS = (
         ("-m", "cno", "app:app", *_BIND, *_QUIET, "--lifespan", "on"),
         peer=False,
     ),
+    # The Python API below ASGI, with the same answers.
+    Server("cno.Server", ("cno", "uvloop"), ("seed_app.py", "{port}"), peer=False),
     Server(
         "uvicorn",
         ("uvicorn", "httptools", "uvloop"),

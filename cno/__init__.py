@@ -1,21 +1,42 @@
 """cno: an ASGI server for HTTP/1.1 and HTTP/2 on a C engine of its own.
 
 `cno.run(app, **options)` serves until a signal. `async with cno.serve(app, **options) as server`
-serves inside a running event loop. The options are those of `cno-asgi --help`.
+serves inside a running event loop. The options are those of `cno-asgi --help`. Below ASGI there are
+`cno.Server`, whose handler is one coroutine function, and `cno.raw`, the engine itself.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cno.channel import Channel
+    from cno.connection import ClientDisconnected
+    from cno.server import Request, Server, ServerGroup
     from cno.service import serve
     from cno.supervisor import run
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "run", "serve"]
+__all__ = [
+    "Channel",
+    "ClientDisconnected",
+    "Request",
+    "Server",
+    "ServerGroup",
+    "__version__",
+    "run",
+    "serve",
+]
 
 # Loaded on first use: `import cno` alone costs nothing.
-_HOMES = {"run": "cno.supervisor", "serve": "cno.service"}
+_HOMES = {
+    "Channel": "cno.channel",
+    "ClientDisconnected": "cno.connection",
+    "Request": "cno.server",
+    "Server": "cno.server",
+    "ServerGroup": "cno.server",
+    "run": "cno.supervisor",
+    "serve": "cno.service",
+}
 
 
 def __getattr__(name: str) -> Any:

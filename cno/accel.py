@@ -5,9 +5,13 @@ With CNO_NO_EXTENSIONS in the environment they are the Python ones.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
+import sys
 from collections.abc import Awaitable
 from marshal import dumps, loads
+from typing import Any
 
 from cno import asgi, connection
 from cno.connection import Host
@@ -22,14 +26,23 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
     await awaitable
 
 
+def _mark(method: Any) -> None:
+    """Makes it known as what returns coroutines, where that is asked with iscoroutinefunction."""
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(method)
+    method._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", True)
+
+
 try:
     if os.environ.get("CNO_NO_EXTENSIONS"):
         raise ImportError("they are not wanted")
     from cno import _accel
+
+    _accel.bind(ADDRESSES, connection.QUANTUM, loads, http_scope, ASGI, _awaited)
 except ImportError:
     pass
 else:
-    _accel.bind(ADDRESSES, connection.QUANTUM, loads, http_scope, ASGI, _awaited)
+    _mark(_accel.Send)
 
     class CompiledConnection(_accel.Connection, connection.Connection):
         """A connection that hands ordinary requests out in C."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from marshal import dumps
 from typing import Any, NamedTuple
 
-from cno.connection import QUANTUM, ClientDisconnected, Connection, peer_name
+from cno.connection import QUANTUM, ClientDisconnected, Connection, Fields, peer_name
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
 from cno.interface import App, Message, Scope
 from cno.logs import ACCESS
@@ -77,8 +77,8 @@ class Request:
             self._wake()
         return self._buffered
 
-    def feed_end(self) -> None:
-        """The body is complete."""
+    def feed_end(self, trailers: Fields | None) -> None:  # noqa: ARG002
+        """The body is complete. ASGI has no event for trailers."""
         self.body_done = True
         if self._waiters:
             self._wake()
@@ -124,7 +124,7 @@ class Request:
         chunks, size = self._body or (), self._buffered
         self._body, self._buffered, self._delivered = None, 0, self.body_done
         if not self.body_done:
-            self.connection.consumed(self, size)
+            self.connection.consumed(self.id, size)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return {"type": "http.request", "body": body, "more_body": not self.body_done}
 

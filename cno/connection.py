@@ -77,8 +77,8 @@ class Stream(Protocol):
     def feed(self, data: bytes) -> int:
         """A part of its body; returns how many octets wait for the application now."""
 
-    def feed_end(self) -> None:
-        """The body is complete."""
+    def feed_end(self, trailers: Fields | None) -> None:
+        """The body is complete; None: it had no trailer section."""
 
     def hang_up(self) -> None:
         """The client says no more, but may still listen."""
@@ -89,6 +89,8 @@ class Stream(Protocol):
 
 Opener = Callable[[Event], Stream]
 
+Fields = list[tuple[bytes, bytes]]
+
 
 class Host(Protocol):
     """What a connection is told by whoever serves."""
@@ -98,13 +100,15 @@ class Host(Protocol):
     defaults: Defaults
     keep_alive: float  # seconds
     max_streams: int
-    connections: set[Connection]  # that have a transport or an application running
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has a transport."""
 
     def opener(self, connection: Connection) -> Opener:
         """What begins a stream for each request head of this connection, as it is now."""
 
-    def closed(self) -> None:
-        """One of the connections is no more."""
+    def closed(self, connection: Connection) -> None:
+        """A connection has neither a transport nor an application running any more."""
 
 
 class Connection(asyncio.Protocol):
@@ -114,10 +118,11 @@ class Connection(asyncio.Protocol):
     reset keeps its place among SETTINGS_MAX_CONCURRENT_STREAMS until then (CVE-2023-44487).
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, gateway: bool = True) -> None:
+        """`gateway` shapes requests for an application server."""
         self.host = host
         self.loop = host.loop
-        self.engine = Engine(server=True, gateway=True, defaults=host.defaults)
+        self.engine = Engine(server=True, serving=True, gateway=gateway, defaults=host.defaults)
         self._batch = self.engine.batch
         self._feed = self.engine.feed
         self._output = self.engine.output
@@ -155,7 +160,7 @@ class Connection(asyncio.Protocol):
         """Begins as what ALPN chose; on plain TCP the first octets decide."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self.host.connections.add(self)
+        self.host.opened(self)
         secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if secure is not None:
             self.scheme = "https"
@@ -245,7 +250,7 @@ class Connection(asyncio.Protocol):
                 self._on_data(stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
         elif kind == _TAIL:
             if (stream := self.streams.get(event[1])) is not None:
-                stream.feed_end()
+                stream.feed_end(event[2])
         elif kind == _END:
             if (stream := self.streams.pop(event[1], None)) is not None:
                 self._lose(stream)
@@ -288,13 +293,13 @@ class Connection(asyncio.Protocol):
 
     # ---- reading ------------------------------------------------------------------------------
 
-    def consumed(self, stream: Stream, size: int) -> None:
-        """The application has taken `size` octets of a body."""
+    def consumed(self, stream: int, size: int, left: int = 0) -> None:
+        """The application has taken `size` octets of a body, of which `left` wait."""
         if not self.http2:
-            self._full = False
+            self._full = left >= BODY_BUFFER
             self._update_reading()
         elif size:
-            self.engine.open_flow(stream.id, size)
+            self.engine.open_flow(stream, size)
             if self._batch.out_size:
                 self.flush_soon()
 
@@ -310,8 +315,9 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    def _go_on(self) -> None:
-        """Reads on where an unfinished exchange had stopped the engine."""
+    def go_on(self) -> None:
+        """Reads on where an exchange that was unfinished, or a tunnel that was not granted, had
+        stopped the engine."""
         if not self._over:
             self.data_received(b"")
         self._update_reading()
@@ -336,7 +342,16 @@ class Connection(asyncio.Protocol):
             self._flushing = True
             self.loop.call_soon(self.flush)
 
-    async def write_rest(self, stream: Stream, data: bytes, taken: int, final: bool) -> None:
+    def promise(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
+        """Pushes, where that is possible and wanted: begins a stream of ours. `fields` as for
+        Engine.answer. Raises UsageError."""
+        self.engine.push(parent, method, path, fields)
+        self._tell()
+        self.flush_soon()
+
+    async def write_rest(
+        self, stream: Stream, data: bytes | bytearray | memoryview, taken: int, final: bool
+    ) -> None:
         """Writes a body from data[taken:] on, as the windows and the transport allow.
 
         Raises ClientDisconnected, or UsageError when it is longer or shorter than was said.
@@ -382,7 +397,7 @@ class Connection(asyncio.Protocol):
                 self.flush_soon()
         if self._batch.events_size:
             self._tell()
-        if not self._reading:
+        if not self._reading or self._batch.kept:  # an eager task may answer within the read
             self._read_on()
 
     def _read_on(self) -> None:
@@ -391,7 +406,7 @@ class Connection(asyncio.Protocol):
         if self._half_closed:
             self._end()
         elif self._batch.kept:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self.go_on)
         else:
             self._update_reading()
 
@@ -412,7 +427,10 @@ class Connection(asyncio.Protocol):
     def _tell(self) -> None:
         """Hands out what writing has made happen."""
         for event in self.engine.events():
-            self._on_event(event)
+            if event[0] == _HEAD:
+                self._on_head(event)  # a promise is a request of ours
+            else:
+                self._on_event(event)
 
     async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
         if self._over or stream.id not in self.streams:
@@ -494,8 +512,7 @@ class Connection(asyncio.Protocol):
     def check_gone(self) -> None:
         """Forgets a connection that has neither transport nor application any more."""
         if self.gone and not self.running:
-            self.host.connections.discard(self)
-            self.host.closed()
+            self.host.closed(self)
 
 
 def peer_name(connection: Connection) -> str:

@@ -5,6 +5,7 @@ One call in, one list of events and one run of octets out; csrc/batch.h says wha
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from marshal import dumps, loads
 from typing import Any
@@ -99,6 +100,29 @@ def _check(result: int) -> int:
 
 # ---- the engine --------------------------------------------------------------------------------
 
+# What the collector found while it was at work: other finalizers of that garbage may still use it.
+_found: list[tuple[Any, Any]] = []
+_collecting = False
+
+
+def _on_collection(phase: str, info: dict[str, int]) -> None:  # noqa: ARG001
+    global _collecting
+    _collecting = phase == "start"
+    while _found and not _collecting:
+        free, pointer = _found.pop()
+        free(pointer)
+
+
+if hasattr(gc, "callbacks"):
+    gc.callbacks.append(_on_collection)
+
+
+def _owned(pointer: Any, free: Any) -> Any:
+    """`pointer`, freed with the object that this returns. Raises MemoryError for NULL."""
+    if not pointer:
+        raise MemoryError
+    return ffi.gc(pointer, lambda p: _found.append((free, p)) if _collecting else free(p))
+
 
 class Defaults:
     """Fields that every answer gets unless the application set them; shared by many engines."""
@@ -106,9 +130,7 @@ class Defaults:
     __slots__ = ("handle",)
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.handle = ffi.gc(lib.cno_defaults_new(), lib.cno_defaults_free)
-        if not self.handle:
-            raise MemoryError
+        self.handle = _owned(lib.cno_defaults_new(), lib.cno_defaults_free)
         self.set(fields)
 
     def set(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
@@ -127,17 +149,22 @@ class Engine:
     __slots__ = ("_defaults", "batch", "conn")
 
     def __init__(
-        self, *, server: bool, gateway: bool = False, defaults: Defaults | None = None
+        self,
+        *,
+        server: bool,
+        serving: bool = False,
+        gateway: bool = False,
+        defaults: Defaults | None = None,
     ) -> None:
-        """`gateway` shapes requests for an application server (CNO_BATCH_GATEWAY) and makes the
-        caller answerable for the windows of streams (`open_flow`)."""
+        """`serving` makes the caller answerable for the windows of streams (`open_flow`) and for
+        knowing when it has said all (CNO_BATCH_QUIET); `gateway` shapes requests for an application
+        server that is (CNO_BATCH_GATEWAY)."""
         kind = lib.CNO_SERVER if server else lib.CNO_CLIENT
-        flags = lib.CNO_BATCH_GATEWAY if gateway else 0
-        self.batch = ffi.gc(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
-        if not self.batch:
-            raise MemoryError
+        serving = serving or gateway
+        flags = (lib.CNO_BATCH_QUIET if serving else 0) | (lib.CNO_BATCH_GATEWAY if gateway else 0)
+        self.batch = _owned(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
         self.conn = ffi.addressof(self.batch, "conn")
-        if gateway:
+        if serving:
             self.manual_flow()
         self._defaults = defaults
         if defaults is not None:
@@ -198,9 +225,11 @@ class Engine:
                 return ()
             self.raise_unless_told()
             size = batch.events_size
+        # A copy, because what runs during the decoding may call the engine.
+        octets = _buffer(batch.events, size)[:]
         batch.events_size = 0
-        # The octets are the engine's own, whatever the peer sent.
-        events: list[Event] = loads(_buffer(batch.events, size))  # noqa: S302
+        # They are the engine's own, whatever the peer sent.
+        events: list[Event] = loads(octets)  # noqa: S302
         return events
 
     def raise_unless_told(self) -> None:
@@ -214,8 +243,9 @@ class Engine:
         size: int = self.batch.events_size
         if not size:
             return ()
+        octets = _buffer(self.batch.events, size)[:]
         self.batch.events_size = 0
-        events: list[Event] = loads(_buffer(self.batch.events, size))  # noqa: S302
+        events: list[Event] = loads(octets)  # noqa: S302
         return events
 
     def output(self) -> bytes:

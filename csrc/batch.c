@@ -304,7 +304,7 @@ static int on_tail(void *data, uint32_t stream, const struct cno_tail_t *tail) {
 
 static int on_end(void *data, uint32_t stream, uint32_t code, enum CNO_PEER_KIND side) {
     struct cno_batch_t *b = data;
-    if (!code && side == CNO_LOCAL && (b->flags & CNO_BATCH_GATEWAY))
+    if (!code && side == CNO_LOCAL && (b->flags & CNO_BATCH_QUIET))
         return 0;
     if (tell_start(b))
         return CNO_ERRNO_NO_MEMORY;
@@ -545,7 +545,8 @@ int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, s
     struct cno_message_t msg = {.method = {method, method_size},
                                 .path = {path, path_size},
                                 .headers = list,
-                                .headers_len = (size_t)count};
+                                .headers_len = (size_t)count,
+                                .flags = CNO_MESSAGE_FINAL};
     return count < 0 ? CNO_ERROR : cno_write_push(&b->conn, parent, &msg);
 }
 

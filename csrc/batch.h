@@ -30,7 +30,7 @@ enum CNO_EVENT {
     CNO_EVENT_DATA = 2,
     // kind, stream, fields or None
     CNO_EVENT_TAIL = 3,
-    // kind, stream, code, side. A gateway is not told when its own last octets ended a stream well.
+    // kind, stream, code, side. With CNO_BATCH_QUIET not when our own last octets ended it well.
     CNO_EVENT_END = 4,
     // kind, stream
     CNO_EVENT_FLOW = 5,
@@ -60,6 +60,8 @@ enum CNO_BATCH_FLAGS {
     // pseudo-fields go,
     // cookie crumbs are joined, the path is cut from the target and decoded.
     CNO_BATCH_GATEWAY = 1,
+    // To cno_batch_new: the caller knows when it has said all.
+    CNO_BATCH_QUIET = 2,
 };
 
 // Fields that every answer gets unless the application set them. Shared by many connections.

@@ -304,12 +304,14 @@ static void drop(struct client *k) {
 static struct client *take(int listener) {
     // RFC 9113 section 6.5.2 has the defaults; ours differ in the number of streams and the size of
     // a head.
-    const struct cno_settings_t settings = {.header_table_size = 4096,
-                                            .max_concurrent_streams = MAX_REQUESTS,
-                                            .initial_window_size = WINDOW,
-                                            .max_frame_size = 16384,
-                                            .max_header_list_size = 32768,
-                                            .no_rfc7540_priorities = 1};
+    const struct cno_settings_t settings = {
+        .header_table_size = 4096,
+        .max_concurrent_streams = MAX_REQUESTS,
+        .initial_window_size = WINDOW,
+        .max_frame_size = 16384,
+        .max_header_list_size = 32768,
+        .no_rfc7540_priorities = 1,
+    };
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct client *k = fd < 0 ? NULL : calloc(1, sizeof(*k));
     if (!k) {

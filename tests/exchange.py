@@ -239,12 +239,18 @@ def told(fields: Fields) -> list[tuple[str, str]]:
 
 
 def has_body(message: Message, method: bytes) -> bool:
-    return not message.code or not (message.code in (204, 304) or method == b"HEAD")
+    """Whether octets of it leave. A 205 has none by decree (RFC 9110 section 15.3.6)."""
+    return not message.code or not (message.code in (204, 205, 304) or method == b"HEAD")
 
 
 def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[str, str]]:
     """What the fields of a head are on the other side."""
     fields = message.fields
+    if message.code in (
+        204,
+        205,
+    ):  # RFC 9110 section 8.6: 204 has no length, and 205 has none but 0
+        fields = [(name, value) for name, value in fields if name.lower() != b"content-length"]
     if http2:
         return told(fields)
     fields = [(name.lower(), value) for name, value in fields]
@@ -254,7 +260,8 @@ def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[
         fields = [(b":scheme", b"unknown"), (b":authority", host), *fields]
     # RFC 9110 section 8.6: the length of nothing is said where something could have been.
     wants = method in (b"POST", b"PUT", b"PATCH") if not message.code else has_body(message, method)
-    if message.whole and wants and not message.sized:
+    nothing = message.whole and wants and not message.sized
+    if nothing or (message.code == 205 and method != b"HEAD"):
         fields = [*fields, (b"content-length", b"0")]
     return told(fields)
 

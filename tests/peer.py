@@ -33,13 +33,16 @@ LOOPS = [
 ]
 
 
-def over(*versions: str, loops: Iterable[Any] = LOOPS) -> Callable[[Callable[..., Any]], Any]:
-    """Runs a coroutine function, whose first parameter is `peer`, per version and each of LOOPS."""
+def over(
+    *versions: str, loops: Iterable[Any] = LOOPS, make: Callable[[str], "Peer"] | None = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Runs a coroutine function, whose first parameter is `peer`, per version and each of LOOPS.
+    `make` makes a peer from a version."""
 
     def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
         def call(version: str, loop: str, **more: Any) -> None:
             with python_classes() if loop == "python" else contextlib.nullcontext():
-                run(lambda: _with_peer(test, version, more), loop)
+                run(lambda: _with_peer(test, (make or Peer)(version), more), loop)
 
         functools.update_wrapper(call, test)
         del call.__wrapped__
@@ -97,8 +100,7 @@ def run(main: Callable[[], Awaitable[None]], loop_name: str) -> None:
     assert not complaints, complaints
 
 
-async def _with_peer(test: Callable[..., Any], version: str, more: dict[str, Any]) -> None:
-    peer = Peer(version)
+async def _with_peer(test: Callable[..., Any], peer: "Peer", more: dict[str, Any]) -> None:
     try:
         await test(peer, **more)
     except BaseException:
@@ -135,8 +137,8 @@ class Peer:
         given = {"lifespan": "off", "timeout_graceful_shutdown": 1.0, **options}
         if "uds" not in given and "fd" not in given:
             given.setdefault("port", 0)
-        self._stack.enter_context(_listening("cno.error", self.log))
-        self._stack.enter_context(_listening("cno.access", self.access))
+        self._stack.enter_context(listening("cno.error", self.log))
+        self._stack.enter_context(listening("cno.access", self.access))
         self.server = await self._stack.enter_async_context(cno.serve(app, **given))
 
     async def connect(
@@ -196,7 +198,7 @@ class Peer:
 
 
 @contextlib.contextmanager
-def _listening(name: str, lines: list[str]):
+def listening(name: str, lines: list[str]):
     """Collects what a logger says."""
 
     class Handler(logging.Handler):

@@ -20,7 +20,9 @@ READY = "cno running on "
 
 
 class Server:
-    """`python -m cno` with standard output and error joined; `lines` is what it said so far."""
+    """`python -m cno`, or another program, with standard output and error joined.
+
+    `lines` is what it said so far."""
 
     def __init__(
         self,
@@ -28,12 +30,13 @@ class Server:
         cwd: str | os.PathLike[str] = TESTS,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        program: Sequence[str] = ("-m", "cno"),
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CNO_", "UVICORN_"))}
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cno", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=cwd,
             env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
             pass_fds=pass_fds,

@@ -6,10 +6,12 @@ with both.
 
 import asyncio
 import gc
+import logging
 import os
 import platform
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Coroutine
 from typing import Any
@@ -30,6 +32,26 @@ def test_it_is_what_serves() -> None:
 
     assert issubclass(accel.REQUEST, _accel.Request)
     assert issubclass(accel.CONNECTION, _accel.Connection)
+
+
+class Listening(logging.Handler):
+    """Hears the access log, and does something about it."""
+
+    def __init__(self, act: Any = lambda: None) -> None:
+        super().__init__()
+        self.act = act
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        self.act()
+
+    def __enter__(self) -> "Listening":
+        logging.getLogger("cno.access").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("cno.access").removeHandler(self)
 
 
 def test_python_serves_where_extensions_are_not_wanted() -> None:
@@ -74,6 +96,99 @@ async def test_what_send_returns_is_a_coroutine(peer: Peer) -> None:
     app = note(app)
     assert (await (await peer.serve(app)).ask()).body == b"ok"
     assert await app.done() is None
+
+
+@both
+async def test_nothing_is_sent_before_it_is_awaited(peer: Peer) -> None:
+    async def app(scope, receive, send):
+        forgotten = send({"type": "http.response.start", "status": 500})
+        forgotten.close()
+        cancelled = asyncio.create_task(send({"type": "http.response.start", "status": 500}))
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        parts = [b"first ", b"second ", b"last"]
+        await send({"type": "http.response.start", "status": 200})
+        await asyncio.gather(
+            *(
+                send({"type": "http.response.body", "body": part, "more_body": part != b"last"})
+                for part in parts
+            )
+        )
+
+    assert (await (await peer.serve(app)).ask()).body == b"first second last"
+
+
+@both
+async def test_other_threads_send_through_the_loop(peer: Peer) -> None:
+    """As asyncio documents it for them, and asgiref does it."""
+    logged = Listening()
+
+    async def app(scope, receive, send):
+        loop = asyncio.get_running_loop()
+
+        def worker() -> None:
+            for message in (
+                {"type": "http.response.start", "status": 200},
+                {"type": "http.response.body", "body": b"ok"},
+            ):
+                asyncio.run_coroutine_threadsafe(send(message), loop).result(10)
+
+        assert asyncio.iscoroutinefunction(send)
+        await loop.run_in_executor(None, worker)
+
+    with logged:
+        assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert [record.thread for record in logged.records] == [threading.get_ident()]
+
+
+@both
+async def test_keys_that_cannot_be_compared_raise(peer: Peer) -> None:
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise LookupError("not to be compared")
+
+    async def app(scope, receive, send):
+        for key in ("type", "body", "status"):
+            message = {Key(key): "http.response.start"}
+            if key != "type":
+                message["type"] = f"http.response.{'start' if key == 'status' else key}"
+            with pytest.raises(LookupError):
+                await send(message)
+        await answer(send)
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+
+
+@both
+async def test_a_task_that_is_running_cannot_be_driven(peer: Peer) -> None:
+    async def app(scope, receive, send):
+        own = asyncio.current_task().get_coro()
+        for drive in (lambda: own.send(None), lambda: own.throw(ValueError()), own.close):
+            with pytest.raises(ValueError, match="already executing"):
+                drive()
+        await answer(send)
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+
+
+@h1
+async def test_a_log_handler_may_change_the_message(peer: Peer) -> None:
+    body = bytes(50000)
+    message: dict[str, Any] = {"type": "http.response.body", "body": body[:] + b"."}
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send(message)
+
+    with Listening(message.clear):
+        assert (await (await peer.serve(app)).ask()).body == body + b"."
 
 
 @both

@@ -20,8 +20,12 @@ def test_the_printed_command_serves_it(example: Path) -> None:
             pytest.importorskip(package)
     first = (ast.get_docstring(ast.parse(example.read_text())) or "").splitlines()[0]
     command, *arguments = shlex.split(first)
-    assert command == "cno-asgi"
-    with running(*arguments, "--port", "0", cwd=ROOT) as server:
+    if command == "python":
+        program = (arguments.pop(0),)
+    else:
+        assert command == "cno-asgi"
+        program = ("-m", "cno")
+    with running(*arguments, "--port", "0", cwd=ROOT, program=program) as server:
         with urllib.request.urlopen(server.ready(), timeout=PATIENCE) as response:
             assert response.status == 200
             assert b"Hello" in response.read()

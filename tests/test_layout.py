@@ -14,7 +14,8 @@ LAYERS = [
     {"_engine", "_accel"},
     {"__init__", "interface", "config", "logs", "engine"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
-    {"scope"},
+    {"scope", "host", "channel", "body"},
+    {"server"},
     {"asgi"},
     {"accel"},
     {"gateway"},
@@ -60,7 +61,19 @@ def test_only_the_binding_sees_the_engine(module: str) -> None:
     assert module == "accel" or "_accel" not in imports(module)
 
 
-@pytest.mark.parametrize("module", ["engine", "raw", "scope", "asgi", "accel"])
+@pytest.mark.parametrize("module", ["server", "body", "channel"])
+def test_the_server_knows_no_asgi(module: str) -> None:
+    known, seen = {module}, set()
+    while known - seen:
+        name = (known - seen).pop()
+        seen.add(name)
+        known |= imports(name) & set(MODULES)
+    assert not known & {"scope", "asgi", "gateway", "lifespan", "service", "interface"}
+
+
+@pytest.mark.parametrize(
+    "module", ["engine", "raw", "scope", "asgi", "accel", "server", "body", "channel"]
+)
 def test_protocol_layers_own_no_sockets(module: str) -> None:
     source = (ROOT / "cno" / f"{module}.py").read_text()
     assert not re.search(r"^\s*(import|from) (socket|ssl|click|signal)\b", source, re.MULTILINE)

@@ -12,12 +12,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from exchange import Exchange, Peer, Session, Writer, expected
+from exchange import Exchange, Fields, Message, Peer, Session, Writer, expected, has_body, text
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import UPPER, cut, examples, exchanges
+from strategies import BARRED, UPPER, bodies, cut, examples, exchanges
 
 from cno import raw
+
+SCHEME, AUTHORITY = (b":scheme", b"http"), (b":authority", b"h")
 
 # ---- what one writes the other reports ----------------------------------------------------------
 
@@ -120,11 +122,142 @@ def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
     assert server.open == 0
 
 
+def shuttle(client: Peer, server: Peer, random: Random) -> None:
+    """All that was written arrives, in pieces of any size, and what waited is gone on with."""
+    while client.out or server.out:
+        for source, target in random.sample([(client, server), (server, client)], 2):
+            size = random.choice((1, random.randint(1, 100), len(source.out)))
+            octets = bytes(source.out[:size])
+            del source.out[:size]
+            if octets:
+                target.data_received(octets)
+
+
+TUNNELS = {  # by version: what asks for one, and what grants it
+    False: [
+        (b"CONNECT", b"h:1", [], 200, []),
+        (b"CONNECT", b"h:1", [(b":authority", b"h:1")], 299, [(b"content-length", b"3")]),
+        (b"CONNECT", b"", [(b":authority", b"h:1")], 204, []),
+        (b"GET", b"/", [SCHEME, AUTHORITY, (b"upgrade", b"x")], 101, [(b"upgrade", b"x")]),
+    ],
+    True: [
+        (b"CONNECT", b"h:1", [], 200, []),
+        (b"CONNECT", b"", [(b":authority", b"[::1]:80")], 201, [(b"content-length", b"3")]),
+        (b"CONNECT", b"/", [SCHEME, AUTHORITY, (b":protocol", b"x")], 200, []),
+    ],
+}
+
+
+@examples(60)
+@given(
+    st.booleans().flatmap(lambda http2: st.tuples(st.just(http2), st.sampled_from(TUNNELS[http2]))),
+    st.tuples(bodies(2000), bodies(2000)),
+    st.sampled_from(["granted", "refused", "refused with content"]),
+    st.integers(0, 1 << 32),
+)
+def test_tunnels(how: tuple[bool, Any], octets: tuple[Any, Any], answer: str, seed: int) -> None:
+    """Octets both ways without framing, or where none is granted an exchange like any other."""
+    http2, (method, target, lead, code, with_it) = how
+    random = Random(seed)
+    client, server = Peer(server=False), Peer(server=True)
+    server.configure({"enable_connect_protocol": 1})
+    client.connection_made(is_http2=http2)
+    server.connection_made(is_http2=http2, offer_upgrade=True)
+    shuttle(client, server, random)
+    asks = Message(method=method, target=target, fields=lead)
+    client.head(1, asks, False)
+    if not http2:
+        with pytest.raises(raw.WouldBlock):
+            client.write_data(1, b"x", False)
+    shuttle(client, server, random)
+    asked, told = server.streams[1], client.streams[1]
+    assert [head[1] for head in asked.heads] == [text(method)]
+    assert (asked.body, asked.tails) == (b"", [])
+    if answer != "granted":
+        no = Message(code=403, pieces=(b"no",) if "content" in answer else ())
+        writer = Writer(server, 1, no)
+        while not writer.done:
+            writer.step()
+        shuttle(client, server, random)
+        assert told == expected(no, method, http2)
+        assert (asked.tails, asked.ended) == ([None], 0)
+        assert (client.open, server.open) == (0, 0)
+        assert server.closes == (not http2 and method == b"CONNECT")
+        return
+    server.head(1, Message(code=code, fields=with_it), False)
+    shuttle(client, server, random)
+    ways = [(client, list(octets[0])), (server, list(octets[1]))]
+    while ways := [way for way in ways if way[1]]:
+        peer, pieces = random.choice(ways)
+        piece = pieces.pop(0)
+        assert peer.write_data(1, piece, False) == len(piece)
+        if random.random() < 0.5:
+            shuttle(client, server, random)
+    shuttle(client, server, random)
+    assert asked.body == b"".join(octets[0])
+    assert told.body == b"".join(octets[1])
+    assert (asked.tails, told.tails) == ([], [])
+    first, last = random.sample([client, server], 2)
+    first.write_data(1, b"", True)
+    shuttle(client, server, random)
+    if http2:
+        assert first.streams[1].ended is None
+        assert last.write_data(1, b"", True) == 0
+        shuttle(client, server, random)
+        assert (client.closes, server.closes) == (0, 0)
+    else:  # the end of the connection is the end of the tunnel
+        assert first.closes == 1
+    last.connection_lost()
+    assert (asked.ended, told.ended) == (0, 0)
+    assert last.streams[1].tails == [None]
+    assert (client.open, server.open) == (0, 0)
+
+
 # ---- what must not be written -------------------------------------------------------------------
 
 NOT_IN_VALUES = bytes([*range(9), *range(10, 32), 127])
 BAD_LENGTHS = (b"", b"x", b"+1", b"-1", b"1,1", b" 1", b"1.0", b"0x1", b"9" * 30)
-BARRED = (b"content-length", b"transfer-encoding", b"host", b"connection", b"te", b"trailer")
+# Requests that neither version has: tunnels to nowhere or with a body, two hosts.
+BAD_REQUESTS: list[tuple[bytes, bytes, Fields]] = [
+    (b"CONNECT", b"h", [(b":authority", b"h")]),
+    (b"CONNECT", b"h:", []),
+    (b"CONNECT", b"h:1", [(b":authority", b"h:2")]),
+    (b"CONNECT", b"h:1", [(b"content-length", b"1")]),
+    (
+        b"CONNECT",
+        b"/",
+        [SCHEME, (b":authority", b"h:1"), (b":protocol", b"a"), (b":protocol", b"b")],
+    ),
+    (b"CONNECT", b"/", [SCHEME, (b":authority", b"h:1"), (b":protocol", b"websocket")]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, (b":protocol", b"websocket")]),
+    (b"GET", b"/", [SCHEME, SCHEME, AUTHORITY]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, AUTHORITY]),
+    (b"GET", b"/", [SCHEME, AUTHORITY, (b"host", b"h"), (b"host", b"h")]),
+]
+
+# RFC 9113 section 8.3.1: what HTTP/2 demands of the target, the scheme and the authority.
+BAD_REQUESTS_H2: list[tuple[bytes, bytes, Fields]] = [
+    (b"GET", b"x", [SCHEME, AUTHORITY]),
+    (b"GET", b"*", [SCHEME, AUTHORITY]),
+    (b"GET", b"http://h/", [SCHEME, AUTHORITY]),
+    (b"GET", b"/", [AUTHORITY]),
+    (b"GET", b"/", [(b":scheme", b""), AUTHORITY]),
+    (b"GET", b"/", [(b":scheme", b"1http"), AUTHORITY]),
+    (b"GET", b"/", [SCHEME]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"")]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"u@h")]),
+    (b"GET", b"/", [SCHEME, (b":authority", b"h:x")]),
+]
+
+# RFC 9113 section 6.5.2.
+BAD_SETTINGS = [
+    {"enable_push": 2},
+    {"initial_window_size": 1 << 31},
+    {"max_frame_size": 16383},
+    {"max_frame_size": 1 << 24},
+    {"enable_connect_protocol": 2},
+    {"no_rfc7540_priorities": 2},
+]
 
 
 def bad_field(random: Random, http2: bool) -> tuple[bytes, bytes]:
@@ -159,9 +292,14 @@ def bad_head(random: Random, http2: bool, request: bool, head: bool = False) -> 
             (0, random.choice([b"", b"G T", b"G\r\n", b"\xff"]), target, lead, True),
             (0, method, random.choice([b"", b"/" + bad, bad, b"/ HTTP/1.1\r\na: b"]), lead, True),
             (200, b"", b"", [], True),
+            (0, *random.choice(BAD_REQUESTS), random.random() < 0.5),
         ]
         if http2:
+            made.append((0, *random.choice(BAD_REQUESTS_H2), random.random() < 0.5))
             made.append((0, method, target, [*lead, (b":status", b"200")], True))
+        else:  # a request for a tunnel has no body
+            asked = [*lead, (b"upgrade", b"x"), (b"content-length", b"1")]
+            made.append((*fine[:3], asked, False))
     else:
         made += [(c, b"", b"", [], False) for c in (0, 1, 99, 101, 1000, -1)]
         made += [(c, b"", b"", [], True) for c in (100, 103)]
@@ -182,6 +320,11 @@ def abuse(run: Session) -> None:
     if peer is run.client:
         head = bad_head(random, run.http2, True)
         calls.append((peer.write_head, peer.next_stream, *head))
+    elif run.http2:
+        bad = [(b"POST", b"/", [SCHEME, AUTHORITY]), *BAD_REQUESTS_H2]
+        parent = random.choice(list(peer.streams) or [1])
+        calls.append((peer.write_push, parent, *random.choice(bad)))
+    calls.append((peer.configure, random.choice(BAD_SETTINGS)))
     for writer in mine:
         stream, message = writer.stream, writer.message
         live = peer.streams[stream].ended is None
@@ -197,8 +340,7 @@ def abuse(run: Session) -> None:
             calls.append((peer.write_tail, stream, tail))
             # Capitals in trailers are lowered by the binding.
             calls.append((peer.write_tail, stream, [bad_field(random, False)]))
-            silent = message.code in (204, 304) or run.asked_method(stream) == b"HEAD"
-            if message.sized and (peer is run.client or not silent):
+            if message.sized and has_body(message, run.asked_method(stream)):
                 more = b"x" * (writer.left + 1)
                 calls.append((peer.write_data, stream, more, False))
                 if writer.left:

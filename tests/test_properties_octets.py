@@ -15,7 +15,7 @@ import pytest
 from exchange import Exchange, Fields, Peer, Session, told
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import VALUES, cut, examples, exchanges, names
+from strategies import VALUES, Octets, cut, examples, exchanges, names
 
 from cno import raw
 
@@ -118,7 +118,7 @@ def streams_of_octets(draw: Any) -> tuple[bool, bool, bytes]:
     for _ in range(draw(st.integers(0, 2))):
         if octets:
             octets[draw(st.integers(0, len(octets) - 1))] = draw(st.integers(0, 255))
-    return server, http2, bytes(octets)
+    return server, http2, Octets(octets)
 
 
 class Log(raw.Connection):
@@ -342,7 +342,7 @@ def test_hpack_in(made: list[tuple[int | None, bool, Fields]], ours: int) -> Non
         for name, value in fields_:
             secret = len(value) % 5 == 1
             lines.append(
-                (hpack.NeverIndexedHeaderTuple if secret else hpack.HeaderTuple)(name, value)
+                (hpack.NeverIndexedHeaderTuple if secret else hpack.HeaderTuple)(name, bytes(value))
             )
         octets = encoder.encode(lines, huffman=huffman)
         server.data_received(frame(1, 5, stream, octets))

@@ -12,7 +12,7 @@ import pytest
 from vectors import PREFACE, FrameReader, frame
 
 import cno.raw
-from cno import raw
+from cno import engine, raw
 
 HELLO = PREFACE + frame("SETTINGS 0 -") + frame("SETTINGS 0 ACK")
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -711,3 +711,15 @@ def test_a_large_body_waits_for_windows_of_both() -> None:
         assert rounds < 100
     assert got == body
     assert rounds > 10
+
+
+def test_what_the_collector_finds_is_freed_when_it_is_through() -> None:
+    """Finalizers of the same garbage may still call the engine."""
+    conn = engine.Engine(server=True)
+    engine._on_collection("start", {})
+    try:
+        del conn
+        assert len(engine._found) == 1
+    finally:
+        engine._on_collection("stop", {})
+    assert not engine._found

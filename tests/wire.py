@@ -121,6 +121,7 @@ class Response:
     reset: int | None = None  # h2: the code of RST_STREAM
     interim: list[int] = field(default_factory=list)
     framing: str = ""  # h1: none, length, chunked, close
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def all(self, name: str) -> list[str]:
         """The values of a field."""
@@ -319,7 +320,10 @@ class H1Exchange(Exchange):
                 return False
             self._left = int(line, 16)
             if not self._left:
-                got.complete = await client.line() == b""
+                while line := await client.line():
+                    name, value = line.split(b":", 1)
+                    got.trailers.append((name.lower(), value.strip(b" \t")))
+                got.complete = line == b""
                 return False
         if self._left == 0:
             got.complete = True
@@ -461,6 +465,8 @@ class H2(Client):
                 self.acknowledge(event.flow_controlled_length, event.stream_id)
             else:
                 self.exchanges[event.stream_id].owed += event.flow_controlled_length
+        elif isinstance(event, h2.events.TrailersReceived):
+            got.trailers = list(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             got.complete = True
         elif isinstance(event, h2.events.StreamReset):

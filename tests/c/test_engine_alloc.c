@@ -260,7 +260,7 @@ static struct party *h1_requests(int batched) {
 }
 
 static struct party *h1_chunks(int batched) {
-    struct party *p = connect(CNO_SERVER, 0, batched, CNO_BATCH_GATEWAY);
+    struct party *p = connect(CNO_SERVER, 0, batched, CNO_BATCH_GATEWAY | CNO_BATCH_QUIET);
     begin(p);
     read_cut(p,
              "POST /%c3%a9?q HTTP/1.1\\r\\nHost: h\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"
@@ -310,7 +310,7 @@ static struct party *h1_client(int batched) {
 }
 
 static struct party *h2_requests(int batched) {
-    struct party *p = connect(CNO_SERVER, 1, batched, CNO_BATCH_GATEWAY);
+    struct party *p = connect(CNO_SERVER, 1, batched, CNO_BATCH_GATEWAY | CNO_BATCH_QUIET);
     begin(p);
     read_whole(p, HELLO "HEADERS 1 END_STREAM|END_HEADERS @get +x-a={300*b} cookie=a cookie=b");
     answer(p, 1, UPPER, "hello", 5);
@@ -412,7 +412,7 @@ static struct party *h2_client(int batched) {
 }
 
 static struct party *with_defaults(int batched) {
-    struct party *p = connect(CNO_SERVER, 1, 1, CNO_BATCH_GATEWAY);
+    struct party *p = connect(CNO_SERVER, 1, 1, CNO_BATCH_GATEWAY | CNO_BATCH_QUIET);
     struct list l = fields(SOME);
     if (p->c) {
         p->defaults = cno_defaults_new();

@@ -1,0 +1,148 @@
+"""Bodies: those that come, as an asyncio.StreamReader, and the parts of those that go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from contextlib import suppress
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, Protocol, TypeAlias, cast
+
+from cno.connection import QUANTUM, Connection
+from cno.engine import Error
+
+# Octets that a line of a payload (`readline`, `readuntil`) may have.
+LINE = 65536
+
+
+class Readable(Protocol):
+    """A file: `read` may also be a coroutine function."""
+
+    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
+        """At most `size` octets, none at the end."""
+
+
+Octets: TypeAlias = "bytes | bytearray | memoryview"
+Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable | None"
+
+
+# ---- that come ----------------------------------------------------------------------------------
+
+
+class Payload(asyncio.StreamReader):
+    """The body of a request. What is not read is not let in: the window of an HTTP/2 stream opens,
+    and HTTP/1 is read, as octets are taken from here.
+
+    After the client has left, or the answer is complete, reading raises a ConnectionError.
+    """
+
+    # Of StreamReader, which has no public way to know when a reader waits and what it took. This is
+    # about the same in every Python from 3.4 on, and tests/test_server.py notices if it changes.
+    _buffer: bytearray
+
+    def __init__(self, conn: Connection, stream: int, *, expect: bool) -> None:
+        self._failure: type[ConnectionError] | None = None
+        super().__init__(limit=LINE, loop=conn.loop)
+        self._conn = conn
+        self._stream = stream
+        self._expect = expect  # the client waits for 100
+        self._held = 0  # octets of the buffer in place of which no others were let in
+
+    def feed(self, data: bytes) -> int:
+        """More of it has come; returns how many octets wait."""
+        self.feed_data(data)
+        self._held += len(data)
+        return len(self._buffer)
+
+    def fail(self, failure: type[ConnectionError]) -> None:
+        """No more of it will come."""
+        self._failure = failure
+        self.set_exception(failure())
+
+    # An exception that is kept would keep, with its traceback, who keeps it.
+    @property
+    def _exception(self) -> ConnectionError | None:
+        return self._failure("the rest of this body will not come") if self._failure else None
+
+    @_exception.setter
+    def _exception(self, _: object) -> None:
+        pass
+
+    async def _wait_for_data(self, caller: str) -> None:
+        """A reader wants more than there is, perhaps more than a window."""
+        if self._expect:
+            self._expect = False
+            with suppress(Error):  # it is answered
+                self._conn.engine.head(self._stream, 100, b"", b"", b"", False)
+                self._conn.flush_soon()
+        self._let_in(self._held, 0)
+        await super()._wait_for_data(caller)  # type: ignore[misc]
+
+    def _maybe_resume_transport(self) -> None:
+        """A reader has taken something."""
+        left = len(self._buffer)
+        self._let_in(self._held - left, left)
+
+    def _let_in(self, size: int, left: int) -> None:
+        if size > 0:
+            self._held -= size
+            self._conn.consumed(self._stream, size, left)
+
+
+# ---- that go -----------------------------------------------------------------------------------
+
+
+def size_of(body: Body) -> int:
+    """Octets of a body, -1 if that cannot be known."""
+    if body is None:
+        return 0
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return memoryview(body).nbytes
+    file: Any = body
+    try:
+        status = os.fstat(file.fileno())
+        return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
+    except (AttributeError, OSError):
+        return -1
+
+
+async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
+    """The parts of a body, whatever it is."""
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        yield octets_of(body)
+    elif isinstance(body, str):
+        raise TypeError("a body is bytes, not str")
+    elif hasattr(body, "read"):
+        async for part in _read(cast(Readable, body), loop):
+            yield part
+    elif isinstance(body, AsyncIterable):
+        async for part in body:
+            yield octets_of(part)
+    elif body is not None:
+        for part in body:
+            yield octets_of(part)
+
+
+async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
+    """A file: one that the operating system may keep waiting is read in a thread."""
+    is_async = iscoroutinefunction(file.read)
+    while True:
+        if is_async or not hasattr(file, "fileno"):
+            part = file.read(QUANTUM)
+        else:
+            part = await loop.run_in_executor(None, file.read, QUANTUM)
+        if isawaitable(part):
+            part = await part
+        if not part:
+            return
+        yield octets_of(part)
+
+
+def octets_of(part: object) -> Octets:
+    if isinstance(part, (bytes, bytearray)):
+        return part
+    if isinstance(part, memoryview):
+        return part.cast("B")
+    raise TypeError(f"a part of a body is bytes, not {type(part).__name__}")

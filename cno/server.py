@@ -1,0 +1,428 @@
+"""cno.Server: an asyncio.Protocol that has every request answered by a coroutine function.
+
+Knows the messages of HTTP and nothing of ASGI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from marshal import dumps
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
+
+from cno.body import Body, Octets, Payload, octets_of, parts_of, size_of
+from cno.config import Config
+from cno.connection import QUANTUM, ClientDisconnected, Connection, Fields, Opener, peer_name
+from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
+from cno.host import MERCY, Keeper
+from cno.logs import error as log
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
+_EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
+
+# How far a response is.
+_WAITING, _BODY, _DONE = range(3)
+
+Headers: TypeAlias = "Iterable[tuple[str | bytes, str | bytes]]"
+Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
+Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
+
+
+class ServerOptions(TypedDict, total=False):
+    """What Server and ServerGroup take, as `cno-asgi` does: same names, units and defaults, but no
+    Server field unless it is asked for."""
+
+    http2: bool
+    h2_max_concurrent_streams: int
+    server_header: bool
+    date_header: bool
+    header: Sequence[tuple[bytes, bytes] | tuple[str, str] | str]
+    timeout_keep_alive: float
+
+
+# ---- connections --------------------------------------------------------------------------------
+
+
+class ServerGroup(Keeper):
+    """Servers with the same options on the same loop, which are drained together.
+
+    `cno.Server(loop, handle, group=group)` makes one of them. For one drain.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None = None, **options: Unpack[ServerOptions]
+    ) -> None:
+        """`loop` None is the running one. Raises TypeError for an option that is none, ValueError
+        for a value that it cannot have."""
+        for name in options:
+            if name not in ServerOptions.__annotations__:
+                raise TypeError(f"there is no option {name!r}")
+        config = Config(**{"server_header": False, **options})
+        super().__init__(loop or asyncio.get_running_loop(), config)
+
+    def opener(self, connection: Connection) -> Opener:
+        """Begins the requests of this connection."""
+        return partial(Request, cast(Server, connection))
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """No new requests: what is under way is finished, then the connections close.
+
+        After `timeout` seconds they are cut and what handlers are left are cancelled; one that goes
+        on all the same is not waited for.
+        """
+        self.shutdown()
+        closed = asyncio.ensure_future(self.wait_closed())
+        try:
+            await asyncio.wait({closed}, timeout=timeout)
+            if not closed.done():
+                self.abort()
+                await asyncio.wait({closed}, timeout=2 * MERCY)
+        finally:
+            closed.cancel()
+
+
+# The groups of servers that were given none, by their options.
+_Groups: TypeAlias = "weakref.WeakValueDictionary[Any, ServerGroup]"
+_groups: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Groups]
+_groups = weakref.WeakKeyDictionary()
+
+
+def _group(loop: asyncio.AbstractEventLoop | None, options: ServerOptions) -> ServerGroup:
+    loop = loop or asyncio.get_running_loop()
+    group: ServerGroup | None
+    try:
+        groups = _groups[loop]
+    except KeyError:
+        groups = _groups[loop] = weakref.WeakValueDictionary()
+    key = repr(sorted(options.items())) if options else ""
+    if (group := groups.get(key)) is None:
+        group = groups[key] = ServerGroup(loop, **options)
+    return group
+
+
+class Server(Connection):
+    """One connection of a server: what the factory that loop.create_server is given returns.
+
+    `await handle(request)` runs as a task for each request. It is cancelled when the client leaves
+    before it has its answer, and never because it was answered.
+    """
+
+    host: ServerGroup
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        handle: Handler,
+        *,
+        group: ServerGroup | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        """`loop` None is the running one, or that of `group`, which has the options then.
+
+        Raises TypeError and ValueError for the options, as ServerGroup does.
+        """
+        if group is None:
+            group = _group(loop, options)
+        elif options:
+            raise TypeError("the options are those of the group")
+        elif loop is not None and loop is not group.loop:
+            raise ValueError("the group is of another loop")
+        super().__init__(group, gateway=False)
+        self._max_streams *= 2  # with those that are pushed
+        self.handle = handle
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is up; it stays an attribute when it is closed."""
+        self.transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+
+
+# ---- requests -----------------------------------------------------------------------------------
+
+
+class Request:
+    """A request, and the way to answer it.
+
+    `method` is a str; `raw_path` and `raw_headers` are as they came, in octets. Names of fields are
+    in lower case. The first fields are `:scheme` and `:authority`.
+    """
+
+    # What most requests never change is kept in the class.
+    _payload: Payload | None = None
+    _headers: list[tuple[str, str]] | None = None
+    _trailers: Fields | None = None
+    _state = _WAITING
+    _lost = False
+
+    task: asyncio.Task[None]
+
+    def __init__(self, conn: Server, event: Event) -> None:
+        """Made by the connection from a HEAD of cno.engine."""
+        self.conn = conn
+        self.id: int = event[1]
+        self.body_done = event[2] & _FINAL != 0
+        self.method: str = event[4]
+        self.raw_path: bytes = event[5]
+        self.raw_headers: Fields = event[8]
+        self._flags: int = event[2]
+
+    @property
+    def path(self) -> str:
+        """The request target: path and query, as on the wire."""
+        return _text(self.raw_path)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The fields; a value that is not UTF-8 is decoded as latin-1."""
+        if self._headers is None:
+            self._headers = [(_text(name), _text(value)) for name, value in self.raw_headers]
+        return self._headers
+
+    @property
+    def payload(self) -> asyncio.StreamReader:
+        """The body. Where the client expects 100 (Continue), reading asks for it."""
+        if self._payload is None:
+            payload = Payload(self.conn, self.id, expect=self._flags & _EXPECT != 0)
+            if self.body_done:
+                payload.feed_eof()
+            elif self._lost:
+                payload.fail(ClientDisconnected)
+            elif self._state == _DONE:
+                payload.fail(ConnectionAbortedError)
+            self._payload = payload
+        return self._payload
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """The trailer fields of the body, once `payload` is at its end."""
+        return [(_text(name), _text(value)) for name, value in self._trailers or ()]
+
+    # ---- what the connection does -------------------------------------------------------------
+
+    def feed(self, data: bytes) -> int:
+        """A part of the body; returns how many octets wait."""
+        return cast(Payload, self.payload).feed(data)
+
+    def feed_end(self, trailers: Fields | None) -> None:
+        """The body is complete."""
+        self.body_done = True
+        self._trailers = trailers
+        if self._payload is not None:
+            self._payload.feed_eof()
+
+    def hang_up(self) -> None:
+        """The client says no more. It gets its answer."""
+
+    def lost(self) -> None:
+        """Nothing can be sent any more: the handler is cancelled."""
+        self._lost = True
+        if self._payload is not None and not self.body_done:
+            self._payload.fail(ClientDisconnected)
+        # It has no task yet while it takes its first step at once, which is the current one then.
+        task = vars(self).get("task") or asyncio.current_task(self.conn.loop)
+        if task is not None and self in self.conn.running:
+            task.cancel()
+
+    async def run(self) -> None:
+        """What the task of a request does."""
+        try:
+            await self.conn.handle(self)
+        except Exception as error:
+            if self._lost and isinstance(error, ConnectionError):
+                log.debug("The handler failed", exc_info=error)
+            else:
+                log.error("The handler failed", exc_info=error)
+        else:
+            if self._state != _DONE and not self._lost:
+                log.error("The handler ended without a complete response")
+        finally:
+            self._make_up()
+            self.conn.running.discard(self)
+            vars(self).pop("task", None)  # which keeps this frame if it was cancelled
+            if self.conn.gone:
+                self.conn.check_gone()
+
+    def _make_up(self) -> None:
+        """The handler has left the response unfinished."""
+        if self._state == _WAITING and not self._lost:
+            text = b"Internal Server Error"
+            fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            with suppress(Error):
+                self.conn.answer(self.id, 500, dumps(fields, 2), text, len(text))
+                self._finish()
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """The client must not take what it has for a whole response."""
+        if self._state != _DONE:
+            self._state = _DONE
+            if not self._lost:
+                self.conn.break_off(self)
+
+    # ---- answering ----------------------------------------------------------------------------
+
+    async def respond(
+        self,
+        code: int,
+        headers: Headers = (),
+        body: Body = b"",
+        *,
+        trailers: Trailers = None,
+    ) -> None:
+        """The response; returns when all of it was written.
+
+        `body` is bytes or the like, a Channel, another (async) iterable of bytes, or a file; the
+        length is told or the body delimited, whichever it is. `trailers` come behind it, or what
+        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT grants a tunnel
+        with `body` and `payload` as its two directions.
+
+        Raises ClientDisconnected when the client has gone, RuntimeError for a second response,
+        TypeError and ValueError for what cannot be sent (a field, a body longer or shorter than its
+        Content-Length), and whatever `body` raises. The response is broken off then, if it had
+        begun.
+        """
+        self._check_unanswered()
+        if not 200 <= code <= 999:
+            raise ValueError(f"{code} is no status of a response")
+        fields = _fields(headers)
+        try:
+            if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
+                await self._respond_octets(code, fields, octets_of(body))
+            else:
+                await self._respond_parts(code, fields, body, trailers)
+        except UsageError as error:
+            raise ValueError(f"the response cannot be sent: {error}") from None
+        except (StreamGone, Disconnected):
+            raise ClientDisconnected(f"{peer_name(self.conn)} has gone") from None
+        finally:
+            if self._state == _BODY:
+                self._break_off()
+
+    def inform(self, code: int, headers: Headers) -> None:
+        """An informational response (RFC 9110 section 15.2) in front of the response: 102, 103.
+
+        Does nothing where the client speaks HTTP/1.0 or has gone. Raises as respond() does.
+        """
+        self._check_unanswered()
+        if not 102 <= code <= 199:
+            raise ValueError(f"{code} is no informational status")
+        try:
+            with suppress(StreamGone, Disconnected):
+                self.conn.engine.head(self.id, code, b"", b"", _lowered(headers), False)
+                self.conn.flush_soon()
+        except UsageError as error:
+            raise ValueError(f"the response cannot be sent: {error}") from None
+
+    def push(self, method: str, path: str, headers: Headers = ()) -> None:
+        """Promises the response to a request that the client will make (RFC 9113 section 8.4), and
+        has it handled as if it had made it. `:scheme` and `:authority` are those of this request
+        unless they are among `headers`.
+
+        Does nothing where the client does not want it, on HTTP/1, for a request that was pushed
+        itself, or once this one is answered. Raises ValueError for what is no request.
+        """
+        conn = self.conn
+        pushed = sum(not stream.id % 2 for stream in conn.running)
+        if self._state == _DONE or self._lost or pushed >= conn.host.max_streams:
+            return
+        own = [(_octets(name).lower(), _octets(value)) for name, value in headers]
+        names = {name for name, _ in own}
+        inherited = [pair for pair in _target(self.raw_headers) if pair[0] not in names]
+        try:
+            conn.promise(self.id, _octets(method), _octets(path), dumps([*inherited, *own], 2))
+        except UsageError as error:
+            raise ValueError(f"this cannot be pushed: {error}") from None
+
+    def _check_unanswered(self) -> None:
+        if self._lost:
+            raise ClientDisconnected(f"{peer_name(self.conn)} has gone")
+        if self._state != _WAITING:
+            raise RuntimeError("the request was answered already")
+
+    async def _respond_octets(self, code: int, fields: bytes, body: Octets) -> None:
+        size = len(body)
+        first = body if type(body) is bytes and size <= QUANTUM else bytes(body[:QUANTUM])
+        taken = self.conn.answer(self.id, code, fields, first, size)
+        self._state = _BODY
+        if taken < size:
+            await self.conn.write_rest(self, body, taken, True)
+        self._finish()
+
+    async def _respond_parts(
+        self, code: int, fields: bytes, body: Body, trailers: Trailers
+    ) -> None:
+        conn = self.conn
+        try:
+            if not conn.writable:
+                await conn.take_turns(self, 0)  # one more writer would only add to what waits
+            conn.answer(self.id, code, fields, b"", size_of(body) if trailers is None else -1)
+            self._state = _BODY
+            if self.method != "HEAD" and code not in (204, 205, 304):
+                conn.flush_soon()
+                if self.method == "CONNECT":
+                    conn.loop.call_soon(conn.go_on)
+                await self._write_parts(body)
+        finally:
+            aclose = getattr(body, "aclose", None)
+            if aclose is not None:
+                await aclose()  # whoever fills it must not wait for us
+        if trailers is None:
+            conn.engine.write(self.id, b"", True)
+        else:
+            conn.engine.tail(self.id, _fields(trailers() if callable(trailers) else trailers))
+        self._finish()
+
+    async def _write_parts(self, body: Body) -> None:
+        conn = self.conn
+        async with aclosing(parts_of(body, conn.loop)) as parts:
+            async for part in parts:
+                taken = conn.engine.write(self.id, part[:QUANTUM], False)
+                if taken < len(part):
+                    await conn.write_rest(self, part, taken, False)
+                conn.flush_soon()
+                await conn.take_turns(self, len(part))
+
+    def _finish(self) -> None:
+        """The response is complete."""
+        self._state = _DONE
+        if not self.body_done and self._payload is not None:
+            self._payload.fail(ConnectionAbortedError)
+        self.conn.responded(self)
+
+
+# ---- fields -------------------------------------------------------------------------------------
+
+
+def _text(octets: bytes) -> str:
+    """Fields are UTF-8 or, where they are not, latin-1 (RFC 9110 section 5.5)."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def _fields(headers: Headers) -> bytes:
+    return dumps([(_octets(name), _octets(value)) for name, value in headers], 2)
+
+
+def _lowered(headers: Headers) -> bytes:
+    return dumps([(_octets(name).lower(), _octets(value)) for name, value in headers], 2)
+
+
+def _target(fields: Fields) -> Fields:
+    """:scheme and :authority of a request, the latter from Host if need be."""
+    found = [pair for pair in fields if pair[0] in (b":scheme", b":authority")]
+    if len(found) < 2:
+        found += [(b":authority", value) for name, value in fields if name == b"host"][:1]
+    return found
