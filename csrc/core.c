@@ -43,6 +43,10 @@ static void enter(struct cno_connection_t *c) {
 static int leave(struct cno_connection_t *c, int result) {
     if (result >= 0 && cno__flush(c))
         result = CNO_ERROR;
+    if (result < 0 && cno_error()->code == CNO_ERRNO_NO_MEMORY) {
+        c->mode = CNO_MODE_OVER;  // what was being said or understood is incomplete
+        cno__bytes_free(&c->out);
+    }
     if (!--c->depth && c->dead)
         cno__stream_release_dead(c);
     return result;
@@ -205,6 +209,8 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
     c->flags &= (uint8_t)~CNO_CONN_CONSUMING;
     if (r == CNO__REFUSED)
         r = answer_fault(c);
+    if (r < 0)
+        c->mode = CNO_MODE_OVER;  // what was left of the input is lost
     if (c->mode == CNO_MODE_OVER)
         cno__bytes_free(&c->in);
     return leave(c, r);
@@ -245,6 +251,8 @@ int cno__flush_with(struct cno_connection_t *c, const struct cno_buffer_t *more,
         pieces[n++] = more[i];
     int r = CNO__FIRE(c, on_writev, pieces, n);
     cno__bytes_clear(&c->out);
+    if (r)
+        c->mode = CNO_MODE_OVER;  // these octets are lost
     return r ? CNO_ERROR : CNO_OK;
 }
 

@@ -62,6 +62,18 @@ void cno__stream_skip(struct cno_connection_t *c, uint32_t id) {
     c->last_stream[CNO_REMOTE] = id;
 }
 
+static void unlink_stream(struct cno_connection_t *c, struct cno_stream_t *s) {
+    struct cno_stream_t **at = &c->buckets[bucket(c, s->id)];
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    c->stream_count[s->initiator]--;
+    s->next = c->dead;
+    c->dead = s;
+    if (c->current == s)
+        c->current = NULL;
+}
+
 struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
                                      enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE state) {
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
@@ -86,7 +98,13 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     else
         c->last_stream[CNO_LOCAL] = id;
     cno__stream_set(c, s, state);
-    return CNO__FIRE(c, on_stream_start, id) ? NULL : s;
+    if (!CNO__FIRE(c, on_stream_start, id))
+        return s;
+    if (s->state != CNO_STREAM_CLOSED) {  // not by a call from the event that failed
+        cno__stream_set(c, s, CNO_STREAM_CLOSED);
+        unlink_stream(c, s);
+    }
+    return NULL;
 }
 
 //                             +--------+
@@ -114,18 +132,6 @@ void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
         s->writing = CNO_AT_END;
     else if (state == CNO_STREAM_CLOSED)
         s->reading = s->writing = CNO_AT_END;
-}
-
-static void unlink_stream(struct cno_connection_t *c, struct cno_stream_t *s) {
-    struct cno_stream_t **at = &c->buckets[bucket(c, s->id)];
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
-    c->stream_count[s->initiator]--;
-    s->next = c->dead;
-    c->dead = s;
-    if (c->current == s)
-        c->current = NULL;
 }
 
 int cno__close_if_idle(struct cno_connection_t *c) {

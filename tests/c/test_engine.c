@@ -15,6 +15,7 @@ struct site {
     struct cno_connection_t c;
     struct wire out, log;
     action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close;
+    int out_fails;
     int result;  // of the last call that an action made
     struct cno_error_t error;
 };
@@ -28,7 +29,7 @@ static int act(struct site *s, const char *what, uint32_t stream, action *then) 
 static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
     for (size_t i = 0; i < count; i++)
         wire_put(&((struct site *)data)->out, pieces[i].data, pieces[i].size);
-    return 0;
+    return ((struct site *)data)->out_fails ? 127 : 0;
 }
 
 static int on_start(void *s, uint32_t id) {
@@ -277,9 +278,38 @@ static void test_events_that_fail(void) {
             CHECK((http2 ? feed(s, POST) : feed_text(s, H1_POST)) == CNO_ERROR);
             CHECK(cno_error()->code == 127);
             CHECK(s->c.depth == 0);
+            // What was left of the input is lost, so there is no going on.
+            *(where == 0   ? &s->in_start
+              : where == 1 ? &s->in_head
+              : where == 2 ? &s->in_data
+              : where == 3 ? &s->in_tail
+                           : &s->in_end) = NULL;
+            CHECK(feed_text(s, H1_POST) == CNO_ERROR && cno_error()->code == CNO_ERRNO_DISCONNECT);
+            CHECK(cno_eof(&s->c) == CNO_OK || cno_error()->code == CNO_ERRNO_PROTOCOL);
             leave(s);
         }
     }
+    // A push whose stream was not taken was not promised either.
+    struct site *s = site(1);
+    CHECK(!feed(s, GET));
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t push = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    s->in_start = fail;
+    CHECK(cno_write_push(&s->c, 1, &push) == CNO_ERROR && cno_error()->code == 127);
+    CHECK(cno_write_head(&s->c, 2, &(struct cno_message_t){.code = 200}, 1) == CNO_ERROR);
+    CHECK(cno_error()->code == CNO_ERRNO_INVALID_STREAM);
+    leave(s);
+    // Output that could not be handed over is lost, and with it the connection.
+    s = site(1);
+    CHECK(!feed(s, GET));
+    s->out_fails = 1;
+    CHECK(answer(s, 1) == 0 && s->result == CNO_ERROR && s->error.code == 127);
+    s->out_fails = 0;
+    CHECK(feed(s, "PING 0 - t:12345678") == CNO_ERROR);
+    CHECK(cno_error()->code == CNO_ERRNO_DISCONNECT);
+    leave(s);
 }
 
 // ---- order and arguments -----------------------------------------------------------------------
