@@ -276,6 +276,11 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
         cno__check_out(msg->headers, msg->headers_len, c->mode == CNO_MODE_H2, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
+    for (size_t i = 0; i < msg->headers_len; i++)
+        if (ids[i] > CNO_NAME_P_AUTHORITY && ids[i] <= CNO_NAME_P_UNKNOWN &&
+            ids[i] != CNO_NAME_P_SCHEME)
+            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
+                                 "field %zu: pseudo-field not allowed", i);
     return cno__check_length(&meta, size, final);
 }
 

@@ -181,6 +181,8 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
     s->writing = CNO_AT_END;
     const struct cno__fault *fault =
         too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
@@ -204,7 +206,7 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
         return take_promise(c, id, promised, list, fields.count, too_large);
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
-    if (r || !s)
+    if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended it
         return r;
     if (too_large)
         return answer_too_large(c, s, end_stream);

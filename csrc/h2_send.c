@@ -261,14 +261,22 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     struct block block;
     if (block_message(&block, msg))
         return CNO_ERROR;
-    struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
-    if (!s || write_block(c, 0, parent->id, id, block.list, block.count) || cno__flush(c))
+    // Promised before on_stream_start, in which it may be reset, but answered only after it.
+    if (write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
+    struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
+    if (!s) {
+        write_number(c, CNO_FRAME_RST_STREAM, id, CNO_RST_CANCEL);
+        return CNO_ERROR;
+    }
     s->reading = CNO_AT_END;
     s->method = (uint8_t)cno__method(msg->method);
-    if (CNO__FIRE(c, on_message_head, id, msg))
+    if (cno__flush(c))
         return CNO_ERROR;
-    return CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR : CNO_OK;
+    if (s->state != CNO_STREAM_CLOSED && CNO__FIRE(c, on_message_head, id, msg))
+        return CNO_ERROR;
+    return s->state != CNO_STREAM_CLOSED && CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR
+                                                                                    : CNO_OK;
 }
 
 // ---- bodies ------------------------------------------------------------------------------------

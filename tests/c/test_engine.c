@@ -251,6 +251,40 @@ static void test_endings_from_events(void) {
     leave(s);
 }
 
+static int promise(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    return kept(s, cno_write_push(&s->c, id, &msg));
+}
+
+// A stream that an application ends in its very first event: nothing more is told of it.
+static void test_ending_in_the_start(void) {
+    struct site *s = site(1);
+    s->in_start = cancel;
+    CHECK(!feed(s, GET) && logged(s, "start1 end1 "));
+    s->in_start = stop;
+    CHECK(!feed(s, "HEADERS 3 END_STREAM|END_HEADERS @get") && logged(s, "start3 head3 tail3 "));
+    leave(s);
+
+    // A push that is given up in its start was promised before it is reset.
+    s = site(1);
+    CHECK(!feed(s, GET) && logged(s, "start1 head1 tail1 "));
+    s->in_start = cancel;
+    s->out.size = 0;
+    promise(s, 1);
+    CHECK(!s->result && logged(s, "start2 end2 "));
+    CHECK(s->out.size > 9 + 13 && s->out.data[3] == 5);
+    CHECK(!memcmp(s->out.data + s->out.size - 13, "\0\0\4\3\0\0\0\0\2\0\0\0\10", 13));
+    s->in_start = fail;
+    s->out.size = 0;
+    promise(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == 127 && logged(s, "start4 "));
+    CHECK(!answer(s, 1) && s->result == 2 && s->out.data[3] == 5);
+    leave(s);
+}
+
 static void test_nesting(void) {
     for (int http2 = 0; http2 < 2; http2++) {
         struct site *s = site(http2);
@@ -289,17 +323,14 @@ static void test_events_that_fail(void) {
             leave(s);
         }
     }
-    // A push whose stream was not taken was not promised either.
+    // A push whose start failed is gone.
     struct site *s = site(1);
     CHECK(!feed(s, GET));
-    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
-                                    {{":authority", 10}, {"h", 1}, 0, 0}};
-    struct cno_message_t push = {
-        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
     s->in_start = fail;
-    CHECK(cno_write_push(&s->c, 1, &push) == CNO_ERROR && cno_error()->code == 127);
-    CHECK(cno_write_head(&s->c, 2, &(struct cno_message_t){.code = 200}, 1) == CNO_ERROR);
-    CHECK(cno_error()->code == CNO_ERRNO_INVALID_STREAM);
+    promise(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == 127);
+    answer(s, 2);
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM);
     leave(s);
     // Output that could not be handed over is lost, and with it the connection.
     s = site(1);
@@ -339,6 +370,19 @@ static void test_order(void) {
     cno_init(&c, CNO_CLIENT);
     CHECK(cno_next_stream(&c) == 1);
     cno_fini(&c);
+
+    // A request that is refused has not begun a stream.
+    for (int version = CNO_HTTP1; version <= CNO_HTTP2; version++) {
+        struct cno_header_t wrong[] = {{{":authority", 10}, {"h", 1}, 0, 0},
+                                       {{":status", 7}, {"200", 3}, 0, 0}};
+        struct cno_message_t get = {
+            .method = {"GET", 3}, .path = {"/", 1}, .headers = wrong, .headers_len = 2};
+        cno_init(&c, CNO_CLIENT);
+        CHECK(!cno_begin(&c, version));
+        CHECK(refused(cno_write_head(&c, 1, &get, 1), CNO_ERRNO_ASSERTION));
+        CHECK(cno_next_stream(&c) == 1);
+        cno_fini(&c);
+    }
 
     // A body that is too large for a result is refused, not answered with the error before.
     struct site *s = site(0);
@@ -436,6 +480,7 @@ static void test_memory(void) {
 int main(void) {
     test_answers_from_events();
     test_endings_from_events();
+    test_ending_in_the_start();
     test_nesting();
     test_events_that_fail();
     test_order();
