@@ -146,8 +146,9 @@ static int read_start(struct cno_connection_t *c, struct cno__input *in) {
     c->head_scanned = 0;
     c->drained = 0;
     c->read = CNO_H1_HEAD;
-    if (!cno__is_server(c))
-        return c->current ? CNO_OK : cno__refuse(c, &UNSOLICITED, 0);
+    if (!cno__is_server(c))  // while a request is being sent, its response may be complete already
+        return c->current && c->current->reading != CNO_AT_END ? CNO_OK
+                                                               : cno__refuse(c, &UNSOLICITED, 0);
     uint32_t last = c->last_stream[CNO_REMOTE];
     c->current = cno__stream_new(c, last ? last + 2 : 1, CNO_REMOTE, CNO_STREAM_OPEN);
     return c->current ? CNO_OK : CNO_ERROR;
