@@ -14,7 +14,7 @@ typedef int action(struct site *, uint32_t stream);
 struct site {
     struct cno_connection_t c;
     struct wire out, log;
-    action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close;
+    action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close, *in_flow, *in_fault;
     int out_fails;
     int result;  // of the last call that an action made
     struct cno_error_t error;
@@ -62,7 +62,23 @@ static int on_close(void *s) {
     return act(s, "close", 0, ((struct site *)s)->in_close);
 }
 
+static int on_flow(void *s, uint32_t id) {
+    return act(s, "flow", id, ((struct site *)s)->in_flow);
+}
+
+static int on_settings(void *s) {
+    return act(s, "settings", 0, NULL);
+}
+
+static int on_fault(void *s, uint32_t id, const struct cno_error_t *error) {
+    (void)error;
+    return ((struct site *)s)->in_fault ? act(s, "fault", id, ((struct site *)s)->in_fault) : 0;
+}
+
 static const struct cno_vtable_t EVENTS = {
+    .on_flow_increase = on_flow,
+    .on_settings = on_settings,
+    .on_fault = on_fault,
     .on_writev = on_writev,
     .on_close = on_close,
     .on_stream_start = on_start,
@@ -85,7 +101,7 @@ static struct site *site(int http2) {
         wire_frame(&w, "SETTINGS 0 ACK");
         CHECK(!cno_consume(&s->c, w.data, w.size));
         wire_free(&w);
-        s->out.size = 0;
+        s->out.size = s->log.size = 0;
     }
     return s;
 }
@@ -285,6 +301,24 @@ static void test_ending_in_the_start(void) {
     leave(s);
 }
 
+// The same in the event that tells of a fault, or of more room: no second RST_STREAM, nothing behind
+// the close.
+static void test_ending_in_other_events(void) {
+    static const char *const wrong[] = {"HEADERS 1 END_STREAM|END_HEADERS @get :x=y",
+                                        "HEADERS 1 END_HEADERS @post 130*a=b"};
+    for (int i = 0; i < 2; i++) {
+        struct site *s = site(1);
+        s->in_fault = cancel;
+        CHECK(!feed(s, wrong[i]) && logged(s, "start1 fault1 end1 "));
+        CHECK(s->out.size == 13 && s->out.data[3] == 3);
+        leave(s);
+    }
+    struct site *s = site(1);
+    s->in_flow = stop;
+    CHECK(!feed(s, "SETTINGS 0 - s:4=100000") && logged(s, "flow0 close0 "));
+    leave(s);
+}
+
 static void test_nesting(void) {
     for (int http2 = 0; http2 < 2; http2++) {
         struct site *s = site(http2);
@@ -481,6 +515,7 @@ int main(void) {
     test_answers_from_events();
     test_endings_from_events();
     test_ending_in_the_start();
+    test_ending_in_other_events();
     test_nesting();
     test_events_that_fail();
     test_order();
