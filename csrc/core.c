@@ -227,8 +227,10 @@ int cno_eof(struct cno_connection_t *c) {
         return CNO_OK;
     enter(c);
     c->flags |= CNO_CONN_EOF;
-    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c))
+    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c)) {
+        c->mode = CNO_MODE_OVER;
         return leave(c, CNO_ERROR);
+    }
     int was_over = c->mode == CNO_MODE_OVER;
     c->mode = CNO_MODE_OVER;
     uint32_t cut = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
