@@ -90,12 +90,20 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
 }
 
+static int refuse_head(struct cno_connection_t *c, const struct cno__input *in,
+                       const struct cno__fault *fault, size_t at) {
+    // Not even a refusal of HEAD has content (RFC 9110 section 9.3.2).
+    if (cno__is_server(c) && in->size >= 5 && !memcmp(in->data, "HEAD ", 5))
+        c->current->method = CNO__METHOD_HEAD;
+    return cno__refuse(c, fault, at);
+}
+
 static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     const struct cno__fault *fault = NULL;
     int server = cno__is_server(c);
     size_t size = cno__h1_find_head(in->data, in->size, &c->head_scanned, server, &fault);
     if (fault)
-        return cno__refuse(c, fault, c->head_scanned);
+        return refuse_head(c, in, fault, c->head_scanned);
     if (!size)
         return CNO__MORE;
     struct cno_header_t list[CNO_MAX_HEADERS + 2];
@@ -109,11 +117,11 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     fault = cno__h1_parse_head(in->data, size, server, &head, list + 2 * server, CNO_MAX_HEADERS,
                                c->block.data, &at);
     if (fault)
-        return cno__refuse(c, fault, at);
+        return refuse_head(c, in, fault, at);
     fault = server ? cno__request_h1(&head, list, &msg, &meta)
                    : cno__response_h1(&head, list, &msg, &meta);
     if (fault)
-        return cno__refuse(c, fault, 0);
+        return refuse_head(c, in, fault, 0);
     cno__take(c, in, size);
     return server ? take_request(c, c->current, &msg, &meta)
                   : take_response(c, c->current, &msg, &meta);
@@ -499,7 +507,9 @@ int cno__h1_write_error(struct cno_connection_t *c, int status, const char *text
     char answer[512];
     int size = snprintf(answer, sizeof(answer),
                         "HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: text/plain\r\n"
-                        "content-length: %zu\r\n\r\n%s\n",
-                        status, cno__reason_phrase(status).data, strlen(text) + 1, text);
+                        "content-length: %zu\r\n\r\n",
+                        status, cno__reason_phrase(status).data, strlen(text) + 1);
+    if (!c->current || c->current->method != CNO__METHOD_HEAD)
+        size += snprintf(answer + size, sizeof(answer) - (size_t)size, "%s\n", text);
     return cno__bytes_append(&c->out, answer, (size_t)size);
 }
