@@ -290,10 +290,14 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
 static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
                                            const struct cno_message_t *msg) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
+    const struct cno_stream_t *last = cno__stream_find(c, c->last_stream[CNO_LOCAL]);
     if (id != cno_next_stream(c) || id > 0x7fffffff) {
         gone(id);
     } else if (c->flags & CNO_CONN_CLOSING) {
         over();
+    } else if (last && last->writing == CNO_AT_HEAD) {  // ids rise on the wire (RFC 9113 5.1.1)
+        cno_error_set(CNO_ERRNO_WOULD_BLOCK, "head-unsent",
+                      "the head of the request before was not written yet");
     } else if (c->stream_count[CNO_LOCAL] >= limit) {
         cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
     } else {

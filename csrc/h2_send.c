@@ -81,7 +81,9 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
 }
 
 int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t code) {
-    if (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c))
+    // A request whose head was not written is idle to the peer.
+    int idle = !cno__is_server(c) && s->initiator == CNO_LOCAL && s->writing == CNO_AT_HEAD;
+    if (!idle && (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c)))
         return CNO_ERROR;
     return cno__stream_close(c, s, code, CNO_LOCAL);
 }

@@ -319,6 +319,38 @@ static void test_ending_in_other_events(void) {
     leave(s);
 }
 
+static int ask(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    return kept(s, cno_write_head(&s->c, id, &msg, 1));
+}
+
+static int ask_next(struct site *s, uint32_t id) {
+    s->in_start = NULL;
+    return ask(s, id + 2);
+}
+
+// The head of a request leaves behind on_stream_start. Until then nothing goes out on its stream, nor on
+// later ones.
+static void test_starts_of_requests(void) {
+    struct site *s = calloc(1, sizeof(*s));
+    cno_init(&s->c, CNO_CLIENT);
+    s->c.cb_code = &EVENTS;
+    s->c.cb_data = s;
+    CHECK(!cno_begin(&s->c, CNO_HTTP2));
+    s->out.size = 0;
+    s->in_start = cancel;
+    ask(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM);
+    CHECK(logged(s, "start1 end1 ") && s->out.size == 0);
+    s->in_start = ask_next;
+    ask(s, 3);
+    CHECK(!s->result && logged(s, "start3 ") && s->out.size > 9 && s->out.data[8] == 3);
+    leave(s);
+}
+
 static void test_nesting(void) {
     for (int http2 = 0; http2 < 2; http2++) {
         struct site *s = site(http2);
@@ -516,6 +548,7 @@ int main(void) {
     test_endings_from_events();
     test_ending_in_the_start();
     test_ending_in_other_events();
+    test_starts_of_requests();
     test_nesting();
     test_events_that_fail();
     test_order();
