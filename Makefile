@@ -14,15 +14,29 @@ SOURCES := $(sort $(wildcard csrc/*.c))
 HEADERS := $(sort $(wildcard csrc/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
 GENERATED := csrc/hpack_tables.h
-FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(wildcard tests/c/*.c tests/c/*.h)
+FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
 OBJECTS_SAN := $(SOURCES:csrc/%.c=obj/san/%.o)
 PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
 
+# Fuzzing. A target is tests/fuzz/fuzz_NAME.c; what is to be tried first is in tests/fuzz/corpus/NAME.
+TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SECONDS ?= 10
+FUZZ_FLAGS ?= -max_len=1000
+REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
+
+# The same programs without sanitizers: for valgrind, and with counters for coverage.
+PROGRAMS_PLAIN := $(TESTS_C:tests/c/%.c=obj/plain/%) $(TARGETS_FUZZ:%=obj/plain/replay_%)
+PROGRAMS_GCOV := $(TESTS_C:tests/c/%.c=obj/gcov/%) $(TARGETS_FUZZ:%=obj/gcov/replay_%)
+OBJECTS_PLAIN := $(SOURCES:csrc/%.c=obj/plain/%.o)
+OBJECTS_GCOV := $(SOURCES:csrc/%.c=obj/gcov/%.o)
+PLAIN = -g -O1 -std=c11
+GCOV = -g -O0 -std=c11 --coverage
+
 .PHONY: all run test test-c test-py lint lint-py lint-types lint-c lint-c-style format bench \
-	bench-engine tools clean
-.SECONDARY: $(OBJECTS_SAN)
+	bench-engine tools clean fuzz coverage valgrind $(TARGETS_FUZZ:%=fuzz-%)
+.SECONDARY: $(OBJECTS_SAN) $(OBJECTS_PLAIN) $(OBJECTS_GCOV)
 .DELETE_ON_ERROR:
 
 all: obj/libcno.a
@@ -42,10 +56,13 @@ obj/san/%.o: csrc/%.c | obj/san
 obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
 	$(CC) $(SANITIZE) -Icsrc -MMD -MP $< $(OBJECTS_SAN) -o $@
 
-obj/san:
+obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_SAN) | obj/san
+	$(CC) $(SANITIZE) -MMD -MP $< tests/fuzz/replay.c $(OBJECTS_SAN) -o $@
+
+obj/san obj/fuzz obj/plain obj/gcov:
 	@mkdir -p $@
 
--include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
+-include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d) $(REPLAYS:=.d)
 
 # ---- the environment ---------------------------------------------------------------------------
 # The package is installed in editable form, so that only a change of the engine needs a new build.
@@ -80,8 +97,11 @@ run: $(ENGINE)
 
 test: test-c test-py
 
-test-c: $(PROGRAMS_C)
+test-c: $(PROGRAMS_C) $(REPLAYS)
 	@set -e; for program in $(PROGRAMS_C); do echo "$$program"; ./$$program; done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		echo "obj/san/replay_$$target"; obj/san/replay_$$target tests/fuzz/corpus/$$target; \
+	done
 
 test-py: $(ENGINE) $(TESTENV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -118,6 +138,62 @@ tools:
 	@tools/need.sh gcc=gcc make=make curl=curl openssl=openssl nghttp=nghttp2-client clang=clang \
 		clang-format=clang-format llvm-symbolizer=llvm \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
+
+# ---- proofs ------------------------------------------------------------------------------------
+
+obj/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(SOURCES) $(HEADERS) | obj/fuzz
+	@tools/need.sh clang=clang \
+		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
+	clang -g -O1 -std=c11 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		$< $(SOURCES) -o $@
+
+# Each target for FUZZ_SECONDS. What it finds stays in obj/fuzz/found; what breaks something is
+# written to obj/fuzz/TARGET-*, and becomes an input with a name in tests/fuzz/corpus/TARGET.
+fuzz: $(TARGETS_FUZZ:%=fuzz-%)
+
+$(TARGETS_FUZZ:%=fuzz-%): fuzz-%: obj/fuzz/%
+	@mkdir -p obj/fuzz/found/$* tests/fuzz/corpus/$*
+	ASAN_OPTIONS=quarantine_size_mb=8 nice obj/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(FUZZ_FLAGS) \
+		-artifact_prefix=obj/fuzz/$*- obj/fuzz/found/$* tests/fuzz/corpus/$*
+
+# Every line and branch that the C tests and the corpus reach.
+obj/gcov/%.o: csrc/%.c $(HEADERS) | obj/gcov
+	$(CC) $(GCOV) -c $< -o $@
+obj/gcov/test_%: tests/c/test_%.c $(OBJECTS_GCOV) | obj/gcov
+	$(CC) $(GCOV) -Icsrc $< $(OBJECTS_GCOV) -o $@
+obj/gcov/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_GCOV) | obj/gcov
+	$(CC) $(GCOV) $< tests/fuzz/replay.c $(OBJECTS_GCOV) -o $@
+
+coverage:
+	@tools/need.sh gcc=gcc gcov=gcc
+	rm -rf obj/gcov
+	$(MAKE) --no-print-directory $(PROGRAMS_GCOV)
+	@set -e; for program in $(TESTS_C:tests/c/%.c=obj/gcov/%); do ./$$program >/dev/null; done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		obj/gcov/replay_$$target tests/fuzz/corpus/$$target >/dev/null; \
+	done
+	$(PYTHON) tools/coverage.py $(COVERAGE_ARGS)
+
+# The tests and the corpus under memcheck: no error, and no block left.
+obj/plain/%.o: csrc/%.c $(HEADERS) | obj/plain
+	$(CC) $(PLAIN) -c $< -o $@
+obj/plain/test_%: tests/c/test_%.c $(OBJECTS_PLAIN) | obj/plain
+	$(CC) $(PLAIN) -Icsrc $< $(OBJECTS_PLAIN) -o $@
+obj/plain/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_PLAIN) | obj/plain
+	$(CC) $(PLAIN) $< tests/fuzz/replay.c $(OBJECTS_PLAIN) -o $@
+
+MEMCHECK = valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
+	--errors-for-leak-kinds=all
+
+valgrind: $(PROGRAMS_PLAIN)
+	@tools/need.sh valgrind=valgrind /usr/lib/debug/.build-id=libc6-dbg
+	@set -e; for program in $(TESTS_C:tests/c/%.c=obj/plain/%); do \
+		echo "$$program"; $(MEMCHECK) ./$$program; \
+	done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		echo "obj/plain/replay_$$target"; \
+		$(MEMCHECK) obj/plain/replay_$$target tests/fuzz/corpus/$$target; \
+	done
 
 # ---- measurements ------------------------------------------------------------------------------
 

@@ -161,6 +161,21 @@ static void test_values(void) {
     CHECK(cno__list_next("a b", 3, &pos, &item, &item_size) && item_size == 3);
 }
 
+static int host(const char *text, int needs_port) {
+    size_t size = strlen(text);
+    return cno__host_is_valid(guard_copy(&guard, text, size), size, needs_port);
+}
+
+static void test_hosts(void) {
+    CHECK(host("h", 0) && host("", 0) && host("h:", 0) && host("h:80", 1) && host("[::1]:8", 1));
+    CHECK(host("%41b", 0) && host("a%aF", 0) && host("[1.f:A]", 0));
+    CHECK(!host("%4", 0) && !host("%g1", 0) && !host("%1g", 0) && !host("%`a", 0));
+    CHECK(!host("[", 0) && !host("[]", 0) && !host("[::1", 0) && !host("[x]", 0) &&
+          !host("[1]a", 0));
+    CHECK(!host("", 1) && !host("h", 1) && !host("h:", 1) && !host(":80", 1) && !host("h:8a", 0));
+    CHECK(!host("u@h", 0) && !host("a b", 0) && !host("h\x80", 0));
+}
+
 // Names, numbers, hosts and lists of every length, against the page.
 static void test_edges(void) {
     static const char *const texts[] = {":authority",
@@ -268,6 +283,7 @@ int main(void) {
     test_spans();
     test_names();
     test_values();
+    test_hosts();
     test_edges();
     test_errors();
     test_bytes();

@@ -467,6 +467,9 @@ static void test_order(void) {
     msg = (struct cno_message_t){
         .code = 200, .headers = many, .headers_len = CNO_MAX_HEADERS_OUT + 1};
     CHECK(!feed_text(s, H1_GET) && refused(cno_write_head(&s->c, 1, &msg, 1), CNO_ERRNO_ASSERTION));
+    CHECK(!cno_write_head(&s->c, 1, &(struct cno_message_t){.code = 200}, 0));
+    struct cno_tail_t tail = {many, CNO_MAX_HEADERS_OUT + 1};
+    CHECK(refused(cno_write_tail(&s->c, 1, &tail), CNO_ERRNO_ASSERTION));
     leave(s);
 }
 
