@@ -1,4 +1,4 @@
-"""Lines and branches of csrc/ that the programs in obj/gcov reached, by file. With --missing, which not."""
+"""Lines and branches of csrc/ that the programs in obj/gcov reached, by file."""
 
 import argparse
 import gzip
@@ -45,12 +45,12 @@ def share(counts: list[int]) -> str:
 def show_missing(name: str, lines: Lines, branches: Branches) -> None:
     source = (ROOT / "csrc" / name).read_text().splitlines()
     for number, count in sorted(lines.items()):
-        missed = [at for (line, at), taken in sorted(branches.items()) if line == number and not taken]
+        here = [taken for (line, _), taken in branches.items() if line == number]
+        text = source[number - 1].strip()
         if count == 0:
-            print(f"  {name}:{number}: never: {source[number - 1].strip()}")
-        elif missed:
-            total = sum(line == number for line, _ in branches)
-            print(f"  {name}:{number}: {len(missed)}/{total} branches: {source[number - 1].strip()}")
+            print(f"  {name}:{number}: never: {text}")
+        elif not all(here):
+            print(f"  {name}:{number}: {here.count(0)} of {len(here)} branches never: {text}")
 
 
 def main() -> int:
@@ -63,9 +63,8 @@ def main() -> int:
         return 1
     print(f"{'file':16} {'lines':>8} {'':17} {'branches':>8}")
     for name in sorted(lines):
-        print(
-            f"{name:16} {share(list(lines[name].values()))}   {share(list(branches[name].values()))}"
-        )
+        by_line, by_branch = list(lines[name].values()), list(branches[name].values())
+        print(f"{name:16} {share(by_line)}   {share(by_branch)}")
         if arguments.missing:
             show_missing(name, lines[name], branches[name])
     all_lines = [count for file in lines.values() for count in file.values()]
