@@ -135,6 +135,7 @@ struct cno_connection_t {
     uint32_t settings_unacked;
     uint32_t block_stream;    // h2: whose header block is being collected
     uint32_t block_promised;  // h2 client: what its PUSH_PROMISE promises; else 0
+    uint32_t reset_request;   // h2 client: the newest request that we reset
     uint32_t data_stream;     // h2: whose DATA frame is being read
     uint32_t data_left;       // h2: octets of it to come, padding excluded
     uint32_t pad_left;        // h2: octets of padding to come

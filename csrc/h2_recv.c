@@ -136,6 +136,13 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
+// RST_STREAM for a stream that is not in the map.
+static int write_reset(struct cno_connection_t *c, uint32_t id, uint32_t code) {
+    unsigned char payload[4];
+    cno__write4(payload, code);
+    return cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
+}
+
 // A stream the client wants to begin: opened, or refused without the application hearing of it.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
     const struct cno__fault *fault = NULL;
@@ -144,15 +151,12 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
     else if (c->stream_count[CNO_REMOTE] >= c->settings[CNO_LOCAL].max_concurrent_streams)
         fault = &TOO_MANY_STREAMS;
     if (fault) {
-        unsigned char payload[4];
         int r = spend_reset(c);
         if (r)
             return r;
         cno__stream_skip(c, id);
-        cno__write4(payload, fault->code);
-        return cno__tell_fault(c, id, fault, fault->code)
-                   ? CNO_ERROR
-                   : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
+        return cno__tell_fault(c, id, fault, fault->code) ? CNO_ERROR
+                                                          : write_reset(c, id, fault->code);
     }
     *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return *s ? CNO_OK : CNO_ERROR;
@@ -183,6 +187,12 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
     struct cno__meta meta = {0};
+    if (!cno__stream_find(c, parent)) {
+        // Our reset of the request is not one of what it promises.
+        int r = spend_reset(c);
+        cno__stream_skip(c, id);
+        return r ? r : write_reset(c, id, CNO_RST_CANCEL);
+    }
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
@@ -257,8 +267,10 @@ static int on_push_promise(struct cno_connection_t *c, struct cno__frame *frame)
     if (fault)
         return cno__refuse(c, fault, 0);
     struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
-    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !parent ||
-        parent->initiator == CNO_REMOTE || parent->reading == CNO_AT_END)
+    // A promise may cross our reset of what it is for (section 5.1).
+    int wanted = parent ? parent->initiator == CNO_LOCAL && parent->reading != CNO_AT_END
+                        : frame->stream & 1 && frame->stream <= c->reset_request;
+    if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !wanted)
         return cno__refuse(c, &UNWANTED_PUSH, 0);
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     if (!id || id & 1 || id <= c->last_stream[CNO_REMOTE])

@@ -85,6 +85,8 @@ int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t c
     int idle = !cno__is_server(c) && s->initiator == CNO_LOCAL && s->writing == CNO_AT_HEAD;
     if (!idle && (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c)))
         return CNO_ERROR;
+    if (!cno__is_server(c) && s->initiator == CNO_LOCAL && s->id > c->reset_request)
+        c->reset_request = s->id;
     return cno__stream_close(c, s, code, CNO_LOCAL);
 }
 
