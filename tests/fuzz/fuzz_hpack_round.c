@@ -24,7 +24,7 @@ static struct cno_buffer_t take_text(struct reader *r, int name) {
         return (struct cno_buffer_t){(const char *)run.data, run.size};
     char *to = lower[turn++ % (FIELDS_MAX * 2)];
     size_t size = 0;
-    for (; size < run.size && size < 64; size++)
+    for (; size < run.size && size < 63; size++)
         to[size] = "abcdefghijklmnopqrstuvwxyz0123456789-_.!#$%&'*+^`|~"[run.data[size] % 51];
     to[size] = 'z';
     return (struct cno_buffer_t){to, size ? size : 1};
