@@ -37,9 +37,9 @@ static size_t carry(int from, size_t size) {
 
 static struct call pair_call(struct reader *r, int who) {
     struct call call = take_call(r);
-    if (who == 0)
-        call.a &=
-            call.kind % CALL_KINDS <= CALL_MESSAGE ? 0x7f : 0xff;  // no CONNECT, no bad target
+    unsigned kind = call.kind % CALL_KINDS;
+    if (kind == CALL_PUSH || (who == 0 && kind <= CALL_MESSAGE))
+        call.a &= 0x7f;  // no CONNECT, no bad target
     return call;
 }
 
