@@ -266,6 +266,8 @@ static inline void arm(struct side *s, struct reader *r) {
     if (s->armed_count == ARMED_MAX)
         return;
     s->armed_in[s->armed_count] = (uint8_t)(take(r) % IN_COUNT);
+    if (s->logging && s->armed_in[s->armed_count] == IN_DATA)  // as many as there are reads
+        s->armed_in[s->armed_count] = IN_TAIL;
     s->armed[s->armed_count++] = take_call(r);
 }
 
