@@ -22,6 +22,7 @@ PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
 
 # Fuzzing. A target is tests/fuzz/fuzz_NAME.c; what is to be tried first is in tests/fuzz/corpus/NAME.
 TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+HEADERS_FUZZ := $(sort $(wildcard tests/fuzz/*.h))
 FUZZ_SECONDS ?= 10
 FUZZ_FLAGS ?= -max_len=1000
 REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
@@ -56,13 +57,13 @@ obj/san/%.o: csrc/%.c | obj/san
 obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
 	$(CC) $(SANITIZE) -Icsrc -MMD -MP $< $(OBJECTS_SAN) -o $@
 
-obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_SAN) | obj/san
-	$(CC) $(SANITIZE) -MMD -MP $< tests/fuzz/replay.c $(OBJECTS_SAN) -o $@
+obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_SAN) | obj/san
+	$(CC) $(SANITIZE) $< tests/fuzz/replay.c $(OBJECTS_SAN) -o $@
 
 obj/san obj/fuzz obj/plain obj/gcov:
 	@mkdir -p $@
 
--include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d) $(REPLAYS:=.d)
+-include $(OBJECTS:.o=.d) $(OBJECTS_SAN:.o=.d) $(PROGRAMS_C:=.d)
 
 # ---- the environment ---------------------------------------------------------------------------
 # The package is installed in editable form, so that only a change of the engine needs a new build.
@@ -141,7 +142,7 @@ tools:
 
 # ---- proofs ------------------------------------------------------------------------------------
 
-obj/fuzz/%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(SOURCES) $(HEADERS) | obj/fuzz
+obj/fuzz/%: tests/fuzz/fuzz_%.c $(HEADERS_FUZZ) $(SOURCES) $(HEADERS) | obj/fuzz
 	@tools/need.sh clang=clang \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
 	clang -g -O1 -std=c11 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
@@ -161,7 +162,7 @@ obj/gcov/%.o: csrc/%.c $(HEADERS) | obj/gcov
 	$(CC) $(GCOV) -c $< -o $@
 obj/gcov/test_%: tests/c/test_%.c $(OBJECTS_GCOV) | obj/gcov
 	$(CC) $(GCOV) -Icsrc $< $(OBJECTS_GCOV) -o $@
-obj/gcov/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_GCOV) | obj/gcov
+obj/gcov/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_GCOV) | obj/gcov
 	$(CC) $(GCOV) $< tests/fuzz/replay.c $(OBJECTS_GCOV) -o $@
 
 coverage:
@@ -179,7 +180,7 @@ obj/plain/%.o: csrc/%.c $(HEADERS) | obj/plain
 	$(CC) $(PLAIN) -c $< -o $@
 obj/plain/test_%: tests/c/test_%.c $(OBJECTS_PLAIN) | obj/plain
 	$(CC) $(PLAIN) -Icsrc $< $(OBJECTS_PLAIN) -o $@
-obj/plain/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OBJECTS_PLAIN) | obj/plain
+obj/plain/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_PLAIN) | obj/plain
 	$(CC) $(PLAIN) $< tests/fuzz/replay.c $(OBJECTS_PLAIN) -o $@
 
 MEMCHECK = valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
