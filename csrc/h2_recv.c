@@ -198,7 +198,6 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
         return CNO_ERROR;
     if (s->state == CNO_STREAM_CLOSED)
         return CNO_OK;
-    s->writing = CNO_AT_END;
     const struct cno__fault *fault =
         too_large ? &TOO_LARGE : cno__request_h2(list, count, &msg, &meta);
     if (fault)

@@ -273,7 +273,6 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         write_number(c, CNO_FRAME_RST_STREAM, id, CNO_RST_CANCEL);
         return CNO_ERROR;
     }
-    s->reading = CNO_AT_END;
     s->method = (uint8_t)cno__method(msg->method);
     if (cno__flush(c))
         return CNO_ERROR;

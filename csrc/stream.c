@@ -126,9 +126,9 @@ void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
                      enum CNO_STREAM_STATE state) {
     (void)c;
     s->state = (uint8_t)state;
-    if (state == CNO_STREAM_HALF_REMOTE)
+    if (state == CNO_STREAM_HALF_REMOTE || state == CNO_STREAM_RESERVED_LOCAL)
         s->reading = CNO_AT_END;
-    else if (state == CNO_STREAM_HALF_LOCAL)
+    else if (state == CNO_STREAM_HALF_LOCAL || state == CNO_STREAM_RESERVED_REMOTE)
         s->writing = CNO_AT_END;
     else if (state == CNO_STREAM_CLOSED)
         s->reading = s->writing = CNO_AT_END;

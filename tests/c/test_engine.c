@@ -348,6 +348,15 @@ static void test_starts_of_requests(void) {
     s->in_start = ask_next;
     ask(s, 3);
     CHECK(!s->result && logged(s, "start3 ") && s->out.size > 9 && s->out.data[8] == 3);
+    // What was promised is not ours to ask, from its first event on.
+    struct cno_settings_t settings = s->c.pending;
+    settings.enable_push = 1;
+    CHECK(!feed(s, "SETTINGS 0 -;SETTINGS 0 ACK") && !cno_configure(&s->c, &settings));
+    CHECK(!feed(s, "SETTINGS 0 ACK"));
+    s->out.size = 0;
+    s->in_start = ask;
+    CHECK(!feed(s, "PUSH_PROMISE 3 END_HEADERS u32:2 @get"));
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM && !s->out.size);
     leave(s);
 }
 
