@@ -312,7 +312,8 @@ static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t 
     return NULL;
 }
 
-static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, int final) {
+// `more` than a head is written: its end, or a body.
+static int check_head(struct cno_connection_t *c, const struct cno_message_t *msg, int more) {
     int request = !cno__is_server(c);
     if ((msg->code == 0) != request)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
@@ -322,7 +323,7 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
                 : msg->code < 100 || msg->code > 999)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "no such method, target or status");
-    if (!request && msg->code < 200 && (final || msg->code == 101))
+    if (!request && msg->code < 200 && (more || msg->code == 101))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "%d cannot be the whole answer",
                              msg->code);
     if (msg->headers_len > CNO_MAX_HEADERS_OUT)
@@ -349,7 +350,7 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
                       const char *data, size_t size, int final) {
     if (c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW)
         return over();
-    if (check_head(c, msg, final))
+    if (check_head(c, msg, final || size))
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
