@@ -17,7 +17,7 @@ GENERATED := csrc/hpack_tables.h
 ACCEL := cno/_accel.c cno/_accel_request.c cno/_accel.h
 EXAMPLES_C := $(sort $(wildcard examples/*.c))
 FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) $(EXAMPLES_C) \
-	$(wildcard tests/c/*.c tests/c/*.h)
+	$(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
 OBJECTS_SHARED := $(SOURCES:csrc/%.c=obj/shared/%.o)
@@ -37,9 +37,25 @@ VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
 SONAME := libcno.so.$(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
 SHARED := obj/libcno.so.$(VERSION)
 
+# Fuzzing. A target is tests/fuzz/fuzz_NAME.c; what is to be tried first is in tests/fuzz/corpus/NAME.
+TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+HEADERS_FUZZ := $(sort $(wildcard tests/fuzz/*.h))
+FUZZ_SECONDS ?= 10
+FUZZ_FLAGS ?= -max_len=1000
+REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
+
+# The same programs without sanitizers: for valgrind, and with counters for coverage.
+PROGRAMS_PLAIN := $(TESTS_C:tests/c/%.c=obj/plain/%) $(TARGETS_FUZZ:%=obj/plain/replay_%)
+PROGRAMS_GCOV := $(TESTS_C:tests/c/%.c=obj/gcov/%) $(TARGETS_FUZZ:%=obj/gcov/replay_%)
+OBJECTS_PLAIN := $(SOURCES:csrc/%.c=obj/plain/%.o)
+OBJECTS_GCOV := $(SOURCES:csrc/%.c=obj/gcov/%.o)
+PLAIN = -g -O1 -std=c11
+GCOV = -g -O0 -std=c11 --coverage
+
 .PHONY: all install uninstall examples run test test-c test-py soak lint lint-py lint-types lint-c \
-	lint-c-style format bench bench-engine tools clean
-.SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED)
+	lint-c-style format bench bench-engine tools clean fuzz coverage valgrind \
+	$(TARGETS_FUZZ:%=fuzz-%)
+.SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED) $(OBJECTS_PLAIN) $(OBJECTS_GCOV)
 .DELETE_ON_ERROR:
 
 all: obj/libcno.a
@@ -67,7 +83,10 @@ $(SHARED): $(OBJECTS_SHARED) csrc/libcno.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
 		-Wl,--version-script=csrc/libcno.map $(OBJECTS_SHARED) -o $@
 
-obj/san obj/shared obj/examples:
+obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_SAN) | obj/san
+	$(CC) $(SANITIZE) $< tests/fuzz/replay.c $(OBJECTS_SAN) -o $@
+
+obj/san obj/shared obj/examples obj/fuzz obj/plain obj/gcov:
 	@mkdir -p $@
 
 # What programs include as <cno/core.h>, without an installation.
@@ -147,8 +166,11 @@ run: $(ENGINE)
 
 test: test-c test-py
 
-test-c: $(PROGRAMS_C)
+test-c: $(PROGRAMS_C) $(REPLAYS)
 	@set -e; for program in $(PROGRAMS_C); do echo "$$program"; ./$$program; done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		echo "obj/san/replay_$$target"; obj/san/replay_$$target tests/fuzz/corpus/$$target; \
+	done
 
 # An honest client of 5,000,000 requests on one connection; half a minute.
 soak: obj/san/test_soak
@@ -197,6 +219,62 @@ tools:
 	@tools/need.sh gcc=gcc g++=g++ make=make pkg-config=pkg-config curl=curl openssl=openssl \
 		nghttp=nghttp2-client clang=clang clang-format=clang-format llvm-symbolizer=llvm \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
+
+# ---- proofs ------------------------------------------------------------------------------------
+
+obj/fuzz/%: tests/fuzz/fuzz_%.c $(HEADERS_FUZZ) $(SOURCES) $(HEADERS) | obj/fuzz
+	@tools/need.sh clang=clang \
+		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
+	clang -g -O1 -std=c11 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		$< $(SOURCES) -o $@
+
+# Each target for FUZZ_SECONDS. What it finds stays in obj/fuzz/found; what breaks something is
+# written to obj/fuzz/TARGET-*, and becomes an input with a name in tests/fuzz/corpus/TARGET.
+fuzz: $(TARGETS_FUZZ:%=fuzz-%)
+
+$(TARGETS_FUZZ:%=fuzz-%): fuzz-%: obj/fuzz/%
+	@mkdir -p obj/fuzz/found/$* tests/fuzz/corpus/$*
+	ASAN_OPTIONS=quarantine_size_mb=8 nice obj/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(FUZZ_FLAGS) \
+		-artifact_prefix=obj/fuzz/$*- obj/fuzz/found/$* tests/fuzz/corpus/$*
+
+# Every line and branch that the C tests and the corpus reach.
+obj/gcov/%.o: csrc/%.c $(HEADERS) | obj/gcov
+	$(CC) $(GCOV) -c $< -o $@
+obj/gcov/test_%: tests/c/test_%.c $(OBJECTS_GCOV) | obj/gcov
+	$(CC) $(GCOV) -Icsrc $< $(OBJECTS_GCOV) -o $@
+obj/gcov/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_GCOV) | obj/gcov
+	$(CC) $(GCOV) $< tests/fuzz/replay.c $(OBJECTS_GCOV) -o $@
+
+coverage:
+	@tools/need.sh gcc=gcc gcov=gcc
+	rm -rf obj/gcov
+	$(MAKE) --no-print-directory $(PROGRAMS_GCOV)
+	@set -e; for program in $(TESTS_C:tests/c/%.c=obj/gcov/%); do ./$$program >/dev/null; done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		obj/gcov/replay_$$target tests/fuzz/corpus/$$target >/dev/null; \
+	done
+	$(PYTHON) tools/coverage.py $(COVERAGE_ARGS)
+
+# The tests and the corpus under memcheck: no error, and no block left.
+obj/plain/%.o: csrc/%.c $(HEADERS) | obj/plain
+	$(CC) $(PLAIN) -c $< -o $@
+obj/plain/test_%: tests/c/test_%.c $(OBJECTS_PLAIN) | obj/plain
+	$(CC) $(PLAIN) -Icsrc $< $(OBJECTS_PLAIN) -o $@
+obj/plain/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_PLAIN) | obj/plain
+	$(CC) $(PLAIN) $< tests/fuzz/replay.c $(OBJECTS_PLAIN) -o $@
+
+MEMCHECK = valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=all \
+	--errors-for-leak-kinds=all
+
+valgrind: $(PROGRAMS_PLAIN)
+	@tools/need.sh valgrind=valgrind /usr/lib/debug/.build-id=libc6-dbg
+	@set -e; for program in $(TESTS_C:tests/c/%.c=obj/plain/%); do \
+		echo "$$program"; $(MEMCHECK) ./$$program; \
+	done
+	@set -e; for target in $(TARGETS_FUZZ); do \
+		echo "obj/plain/replay_$$target"; \
+		$(MEMCHECK) obj/plain/replay_$$target tests/fuzz/corpus/$$target; \
+	done
 
 # ---- measurements ------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ static void enter(struct cno_connection_t *c) {
 static int leave(struct cno_connection_t *c, int result) {
     if (result >= 0 && cno__flush(c))
         result = CNO_ERROR;
+    if (result < 0 && cno_error()->code == CNO_ERRNO_NO_MEMORY) {
+        c->mode = CNO_MODE_OVER;  // what was being said or understood is incomplete
+        cno__bytes_free(&c->out);
+    }
     if (!--c->depth && c->dead)
         cno__stream_release_dead(c);
     return result;
@@ -233,6 +237,8 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
     c->flags &= (uint8_t)~CNO_CONN_CONSUMING;
     if (r == CNO__REFUSED)
         r = answer_fault(c);
+    if (r < 0)
+        c->mode = CNO_MODE_OVER;  // what was left of the input is lost
     if (c->mode == CNO_MODE_OVER)
         cno__bytes_free(&c->in);
     return leave(c, r);
@@ -250,8 +256,10 @@ int cno_eof(struct cno_connection_t *c) {
         return CNO_OK;
     enter(c);
     c->flags |= CNO_CONN_EOF;
-    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c))
+    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c)) {
+        c->mode = CNO_MODE_OVER;
         return leave(c, CNO_ERROR);
+    }
     int was_over = c->mode == CNO_MODE_OVER;
     c->mode = CNO_MODE_OVER;
     uint32_t cut = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
@@ -274,6 +282,8 @@ int cno__flush_with(struct cno_connection_t *c, const struct cno_buffer_t *more,
         pieces[n++] = more[i];
     int r = CNO__FIRE(c, on_writev, pieces, n);
     cno__bytes_clear(&c->out);
+    if (r)
+        c->mode = CNO_MODE_OVER;  // these octets are lost
     return r ? CNO_ERROR : CNO_OK;
 }
 
@@ -323,6 +333,7 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
 static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
                                            const struct cno_message_t *msg) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
+    const struct cno_stream_t *last = cno__stream_find(c, c->last_stream[CNO_LOCAL]);
     if (c->flags & CNO_CONN_CLOSING) {
         cno_error_set(CNO_ERRNO_DISCONNECT, "closing", "the connection takes no new requests");
     } else if (cno_next_stream(c) > CNO__STREAM_MAX) {
@@ -330,6 +341,9 @@ static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t 
                       "all stream ids are used up (RFC 9113 5.1.1)");
     } else if (id != cno_next_stream(c)) {
         gone(id);
+    } else if (last && last->writing == CNO_AT_HEAD) {  // ids rise on the wire (RFC 9113 5.1.1)
+        cno_error_set(CNO_ERRNO_WOULD_BLOCK, "head-unsent",
+                      "the head of the request before was not written yet");
     } else if (c->stream_count[CNO_LOCAL] >= limit) {
         cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
     } else {

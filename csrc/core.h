@@ -106,8 +106,9 @@ struct cno_connection_t;
 
 // The events. Any may be NULL. What a pointer argument points to is gone when the callback returns.
 // A callback that returns non-zero ends the call it was made in, which returns CNO_ERROR with that
-// code. Calling cno_write_* and cno_open_flow from inside is fine, but for on_writev; cno_consume and
-// cno_eof are not, nor is cno_fini.
+// code; if that was cno_consume, or the callback on_writev, the connection is over, for octets are
+// lost. A stream whose start failed is gone. Calling cno_write_* and cno_open_flow from inside is
+// fine, but for on_writev; cno_consume and cno_eof are not, nor is cno_fini.
 struct cno_vtable_t {
     // Octets for the transport, in order: once per public call, more often only for bodies beyond
     // CNO_MAX_GATHER frames. The views of a body are the caller's own octets.

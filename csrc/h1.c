@@ -138,6 +138,14 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
     return has_body ? CNO_OK : finish_reading(c, s, NULL);
 }
 
+static int refuse_head(struct cno_connection_t *c, const struct cno__input *in,
+                       const struct cno__fault *fault, size_t at) {
+    // Not even a refusal of HEAD has content (RFC 9110 section 9.3.2).
+    if (cno__is_server(c) && in->size >= 5 && !memcmp(in->data, "HEAD ", 5))
+        c->current->method = CNO__METHOD_HEAD;
+    return cno__refuse(c, fault, at);
+}
+
 // Whether 101 is one that was asked for, to a protocol that was.
 static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta) {
     return s->tunnel == CNO_TUNNEL_H2C
@@ -162,14 +170,14 @@ static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct 
         return CNO_OK;
     *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, line, c->limits.head, &fault);
     if (fault)
-        return cno__refuse(c, fault, c->head_scanned);
+        return refuse_head(c, in, fault, c->head_scanned);
     if (!*size)
         return CNO__MORE;
     if (cno__bytes_reserve(&c->block, *size))
         return CNO_ERROR;
     fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, c->block.data,
                                size);
-    return fault ? cno__refuse(c, fault, *size) : CNO_OK;
+    return fault ? refuse_head(c, in, fault, *size) : CNO_OK;
 }
 
 static int read_head(struct cno_connection_t *c, struct cno__input *in) {
@@ -191,7 +199,7 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
         cno__h2c_asked(c, &msg, &meta, &fault);
     }
     if (fault)
-        return cno__refuse(c, fault, meta.at ? (size_t)(meta.at - in->data) : 0);
+        return refuse_head(c, in, fault, meta.at ? (size_t)(meta.at - in->data) : 0);
     cno__take(c, in, size);
     r = server ? take_request(c, c->current, &msg, &meta)
                : take_response(c, c->current, &msg, &meta);
@@ -662,7 +670,9 @@ int cno__h1_write_error(struct cno_connection_t *c, int status, const char *text
     char answer[512];
     int size = snprintf(answer, sizeof(answer),
                         "HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: text/plain\r\n"
-                        "content-length: %zu\r\n\r\n%s\n",
-                        status, cno__reason_phrase(status).data, strlen(text) + 1, text);
+                        "content-length: %zu\r\n\r\n",
+                        status, cno__reason_phrase(status).data, strlen(text) + 1);
+    if (!c->current || c->current->method != CNO__METHOD_HEAD)
+        size += snprintf(answer + size, sizeof(answer) - (size_t)size, "%s\n", text);
     return cno__bytes_append(&c->out, answer, (size_t)size);
 }

@@ -76,8 +76,10 @@ static int refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s,
     int r = spend_reset(c);
     if (r)
         return r;
-    return cno__tell_fault(c, s->id, fault, fault->code) ? CNO_ERROR
-                                                         : cno__h2_reset(c, s, fault->code);
+    if (cno__tell_fault(c, s->id, fault, fault->code))
+        return CNO_ERROR;
+    // on_fault may have reset it, or ended everything.
+    return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, fault->code);
 }
 
 static int is_idle(const struct cno_connection_t *c, uint32_t id) {
@@ -162,8 +164,11 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, 
     int r = spend_reset(c);
     if (r)
         return r;
-    if (cno__tell_fault(c, s->id, &TOO_LARGE, TOO_LARGE.status) ||
-        cno__h2_write_head(c, s, &msg, 0, 1))
+    if (cno__tell_fault(c, s->id, &TOO_LARGE, TOO_LARGE.status))
+        return CNO_ERROR;
+    if (s->writing != CNO_AT_HEAD)  // on_fault answered it, or reset it
+        return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
+    if (cno__h2_write_head(c, s, &msg, 0, 1))
         return CNO_ERROR;
     if (end_stream)
         return cno__stream_half_close(c, s, CNO_REMOTE);
@@ -233,7 +238,8 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_RESERVED_REMOTE);
     if (!s)
         return CNO_ERROR;
-    s->writing = CNO_AT_END;
+    if (s->state == CNO_STREAM_CLOSED)
+        return CNO_OK;
     fault = too_large ? &TOO_LARGE : cno__request_h2(list, count, 0, &msg, &meta);
     if (!fault && (!cno__is_pushable(msg.method) || (meta.has_length && meta.length)))
         fault = &UNSAFE_PUSH;
@@ -257,7 +263,7 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
         return take_promise(c, id, promised, list, fields.count, too_large);
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
-    if (r || !s)
+    if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended it
         return r;
     if (too_large)
         return answer_too_large(c, s, end_stream);
@@ -475,6 +481,8 @@ static int on_settings(struct cno_connection_t *c, struct cno__frame *frame) {
         return CNO_ERROR;
     if (c->settings[CNO_REMOTE].initial_window_size > window && CNO__FIRE(c, on_flow_increase, 0))
         return CNO_ERROR;
+    if (c->mode != CNO_MODE_H2)
+        return CNO_OK;
     return CNO__FIRE(c, on_settings) ? CNO_ERROR : CNO_OK;
 }
 

@@ -103,7 +103,9 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
 }
 
 int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t code) {
-    if (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c))
+    // A request whose head was not written is idle to the peer.
+    int idle = !cno__is_server(c) && s->initiator == CNO_LOCAL && s->writing == CNO_AT_HEAD;
+    if (!idle && (write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c)))
         return CNO_ERROR;
     return cno__stream_close(c, s, code, CNO_LOCAL);
 }
@@ -319,26 +321,21 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         return CNO_ERROR;
     if (!block.meta.scheme)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
-    // The promise before the event that may answer or reset it.
+    // Promised before on_stream_start, in which it may be reset, but answered only after it.
     if (write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
     if (!s) {
-        if (!cno__stream_find(c, id))
-            c->mode = CNO_MODE_OVER;  // nobody will keep it
+        write_number(c, CNO_FRAME_RST_STREAM, id, CNO_RST_CANCEL);
         return CNO_ERROR;
     }
+    s->method = (uint8_t)cno__method(msg->method);
     if (cno__flush(c))
         return CNO_ERROR;
-    if (s->state == CNO_STREAM_CLOSED)
-        return CNO_OK;
-    s->reading = CNO_AT_END;
-    s->method = (uint8_t)cno__method(msg->method);
-    if (CNO__FIRE(c, on_message_head, id, msg))
+    if (s->state != CNO_STREAM_CLOSED && CNO__FIRE(c, on_message_head, id, msg))
         return CNO_ERROR;
-    if (s->state == CNO_STREAM_CLOSED)
-        return CNO_OK;
-    return CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR : CNO_OK;
+    return s->state != CNO_STREAM_CLOSED && CNO__FIRE(c, on_message_tail, id, NULL) ? CNO_ERROR
+                                                                                    : CNO_OK;
 }
 
 // ---- bodies ------------------------------------------------------------------------------------

@@ -71,6 +71,18 @@ int cno__stream_was_cancelled(const struct cno_connection_t *c, uint32_t id) {
     return (c->last_stream[CNO_LOCAL] - id) / 2 >= 64 || (c->cancelled & cancelled_bit(id));
 }
 
+static void unlink_stream(struct cno_connection_t *c, struct cno_stream_t *s) {
+    struct cno_stream_t **at = &c->buckets[bucket(c, s->id)];
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    c->stream_count[s->initiator]--;
+    s->next = c->dead;
+    c->dead = s;
+    if (c->current == s)
+        c->current = NULL;
+}
+
 struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
                                      enum CNO_PEER_KIND initiator, enum CNO_STREAM_STATE state) {
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
@@ -100,7 +112,13 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     else
         c->last_stream[CNO_LOCAL] = id;
     cno__stream_set(c, s, state);
-    return CNO__FIRE(c, on_stream_start, id) ? NULL : s;
+    if (!CNO__FIRE(c, on_stream_start, id))
+        return s;
+    if (s->state != CNO_STREAM_CLOSED) {  // not by a call from the event that failed
+        cno__stream_set(c, s, CNO_STREAM_CLOSED);
+        unlink_stream(c, s);
+    }
+    return NULL;
 }
 
 //                             +--------+
@@ -122,24 +140,12 @@ void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
                      enum CNO_STREAM_STATE state) {
     (void)c;
     s->state = (uint8_t)state;
-    if (state == CNO_STREAM_HALF_REMOTE)
+    if (state == CNO_STREAM_HALF_REMOTE || state == CNO_STREAM_RESERVED_LOCAL)
         s->reading = CNO_AT_END;
-    else if (state == CNO_STREAM_HALF_LOCAL)
+    else if (state == CNO_STREAM_HALF_LOCAL || state == CNO_STREAM_RESERVED_REMOTE)
         s->writing = CNO_AT_END;
     else if (state == CNO_STREAM_CLOSED)
         s->reading = s->writing = CNO_AT_END;
-}
-
-static void unlink_stream(struct cno_connection_t *c, struct cno_stream_t *s) {
-    struct cno_stream_t **at = &c->buckets[bucket(c, s->id)];
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
-    c->stream_count[s->initiator]--;
-    s->next = c->dead;
-    c->dead = s;
-    if (c->current == s)
-        c->current = NULL;
 }
 
 int cno__close_if_idle(struct cno_connection_t *c) {

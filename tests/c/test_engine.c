@@ -14,7 +14,8 @@ typedef int action(struct site *, uint32_t stream);
 struct site {
     struct cno_connection_t c;
     struct wire out, log;
-    action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close;
+    action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close, *in_flow, *in_fault;
+    int out_fails;
     int result;  // of the last call that an action made
     struct cno_error_t error;
 };
@@ -28,7 +29,7 @@ static int act(struct site *s, const char *what, uint32_t stream, action *then) 
 static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
     for (size_t i = 0; i < count; i++)
         wire_put(&((struct site *)data)->out, pieces[i].data, pieces[i].size);
-    return 0;
+    return ((struct site *)data)->out_fails ? 127 : 0;
 }
 
 static int on_start(void *s, uint32_t id) {
@@ -61,7 +62,23 @@ static int on_close(void *s) {
     return act(s, "close", 0, ((struct site *)s)->in_close);
 }
 
+static int on_flow(void *s, uint32_t id) {
+    return act(s, "flow", id, ((struct site *)s)->in_flow);
+}
+
+static int on_settings(void *s) {
+    return act(s, "settings", 0, NULL);
+}
+
+static int on_fault(void *s, uint32_t id, const struct cno_error_t *error) {
+    (void)error;
+    return ((struct site *)s)->in_fault ? act(s, "fault", id, ((struct site *)s)->in_fault) : 0;
+}
+
 static const struct cno_vtable_t EVENTS = {
+    .on_flow_increase = on_flow,
+    .on_settings = on_settings,
+    .on_fault = on_fault,
     .on_writev = on_writev,
     .on_close = on_close,
     .on_stream_start = on_start,
@@ -84,7 +101,7 @@ static struct site *site(int http2) {
         wire_frame(&w, "SETTINGS 0 ACK");
         CHECK(!cno_consume(&s->c, w.data, w.size));
         wire_free(&w);
-        s->out.size = 0;
+        s->out.size = s->log.size = 0;
     }
     return s;
 }
@@ -255,6 +272,99 @@ static void test_endings_from_events(void) {
     leave(s);
 }
 
+static int promise(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    return kept(s, cno_write_push(&s->c, id, &msg));
+}
+
+// A stream that an application ends in its very first event: nothing more is told of it.
+static void test_ending_in_the_start(void) {
+    struct site *s = site(1);
+    s->in_start = cancel;
+    CHECK(!feed(s, GET) && logged(s, "start1 end1 "));
+    s->in_start = stop;
+    CHECK(!feed(s, "HEADERS 3 END_STREAM|END_HEADERS @get") && logged(s, "start3 head3 tail3 "));
+    leave(s);
+
+    // A push that is given up in its start was promised before it is reset.
+    s = site(1);
+    CHECK(!feed(s, GET) && logged(s, "start1 head1 tail1 "));
+    s->in_start = cancel;
+    s->out.size = 0;
+    promise(s, 1);
+    CHECK(!s->result && logged(s, "start2 end2 "));
+    CHECK(s->out.size > 9 + 13 && s->out.data[3] == 5);
+    CHECK(!memcmp(s->out.data + s->out.size - 13, "\0\0\4\3\0\0\0\0\2\0\0\0\10", 13));
+    s->in_start = fail;
+    s->out.size = 0;
+    promise(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == 127 && logged(s, "start4 "));
+    CHECK(!answer(s, 1) && s->result == 2 && s->out.data[3] == 5);
+    leave(s);
+}
+
+// The same in the event that tells of a fault, or of more room: no second RST_STREAM, nothing behind
+// the close.
+static void test_ending_in_other_events(void) {
+    static const char *const wrong[] = {"HEADERS 1 END_STREAM|END_HEADERS @get :x=y",
+                                        "HEADERS 1 END_HEADERS @post 130*a=b"};
+    for (int i = 0; i < 2; i++) {
+        struct site *s = site(1);
+        s->in_fault = cancel;
+        CHECK(!feed(s, wrong[i]) && logged(s, "start1 fault1 end1 "));
+        CHECK(s->out.size == 13 && s->out.data[3] == 3);
+        leave(s);
+    }
+    struct site *s = site(1);
+    s->in_flow = stop;
+    CHECK(!feed(s, "SETTINGS 0 - s:4=100000") && logged(s, "flow0 close0 "));
+    leave(s);
+}
+
+static int ask(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    return kept(s, cno_write_head(&s->c, id, &msg, 1));
+}
+
+static int ask_next(struct site *s, uint32_t id) {
+    s->in_start = NULL;
+    return ask(s, id + 2);
+}
+
+// The head of a request leaves behind on_stream_start. Until then nothing goes out on its stream, nor on
+// later ones.
+static void test_starts_of_requests(void) {
+    struct site *s = calloc(1, sizeof(*s));
+    cno_init(&s->c, CNO_CLIENT);
+    s->c.cb_code = &EVENTS;
+    s->c.cb_data = s;
+    CHECK(!cno_begin(&s->c, CNO_HTTP2));
+    s->out.size = 0;
+    s->in_start = cancel;
+    ask(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM);
+    CHECK(logged(s, "start1 end1 ") && s->out.size == 0);
+    s->in_start = ask_next;
+    ask(s, 3);
+    CHECK(!s->result && logged(s, "start3 ") && s->out.size > 9 && s->out.data[8] == 3);
+    // What was promised is not ours to ask, from its first event on.
+    struct cno_settings_t settings = s->c.pending;
+    settings.enable_push = 1;
+    CHECK(!feed(s, "SETTINGS 0 -;SETTINGS 0 ACK") && !cno_configure(&s->c, &settings));
+    CHECK(!feed(s, "SETTINGS 0 ACK"));
+    s->out.size = 0;
+    s->in_start = ask;
+    CHECK(!feed(s, "PUSH_PROMISE 3 END_HEADERS u32:2 @get"));
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM && !s->out.size);
+    leave(s);
+}
+
 static void test_nesting(void) {
     for (int http2 = 0; http2 < 2; http2++) {
         struct site *s = site(http2);
@@ -282,9 +392,35 @@ static void test_events_that_fail(void) {
             CHECK((http2 ? feed(s, POST) : feed_text(s, H1_POST)) == CNO_ERROR);
             CHECK(cno_error()->code == 127);
             CHECK(s->c.depth == 0);
+            // What was left of the input is lost, so there is no going on.
+            *(where == 0   ? &s->in_start
+              : where == 1 ? &s->in_head
+              : where == 2 ? &s->in_data
+              : where == 3 ? &s->in_tail
+                           : &s->in_end) = NULL;
+            CHECK(feed_text(s, H1_POST) == CNO_ERROR && cno_error()->code == CNO_ERRNO_DISCONNECT);
+            CHECK(cno_eof(&s->c) == CNO_OK || cno_error()->code == CNO_ERRNO_PROTOCOL);
             leave(s);
         }
     }
+    // A push whose start failed is gone.
+    struct site *s = site(1);
+    CHECK(!feed(s, GET));
+    s->in_start = fail;
+    promise(s, 1);
+    CHECK(s->result == CNO_ERROR && s->error.code == 127);
+    answer(s, 2);
+    CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM);
+    leave(s);
+    // Output that could not be handed over is lost, and with it the connection.
+    s = site(1);
+    CHECK(!feed(s, GET));
+    s->out_fails = 1;
+    CHECK(answer(s, 1) == 0 && s->result == CNO_ERROR && s->error.code == 127);
+    s->out_fails = 0;
+    CHECK(feed(s, "PING 0 - t:12345678") == CNO_ERROR);
+    CHECK(cno_error()->code == CNO_ERRNO_DISCONNECT);
+    leave(s);
 }
 
 // ---- order and arguments -----------------------------------------------------------------------
@@ -315,6 +451,19 @@ static void test_order(void) {
     CHECK(cno_next_stream(&c) == 1);
     cno_fini(&c);
 
+    // A request that is refused has not begun a stream.
+    for (int version = CNO_HTTP1; version <= CNO_HTTP2; version++) {
+        struct cno_header_t wrong[] = {{{":authority", 10}, {"h", 1}, 0, 0},
+                                       {{":status", 7}, {"200", 3}, 0, 0}};
+        struct cno_message_t get = {
+            .method = {"GET", 3}, .path = {"/", 1}, .headers = wrong, .headers_len = 2};
+        cno_init(&c, CNO_CLIENT);
+        CHECK(!cno_begin(&c, version));
+        CHECK(refused(cno_write_head(&c, 1, &get, 1), CNO_ERRNO_ASSERTION));
+        CHECK(cno_next_stream(&c) == 1);
+        cno_fini(&c);
+    }
+
     // A body that is too large for a result is refused, not answered with the error before.
     struct site *s = site(0);
     CHECK(!feed_text(s, H1_GET));
@@ -332,6 +481,9 @@ static void test_order(void) {
     msg = (struct cno_message_t){
         .code = 200, .headers = many, .headers_len = CNO_MAX_HEADERS_OUT + 1};
     CHECK(!feed_text(s, H1_GET) && refused(cno_write_head(&s->c, 1, &msg, 1), CNO_ERRNO_ASSERTION));
+    CHECK(!cno_write_head(&s->c, 1, &(struct cno_message_t){.code = 200}, 0));
+    struct cno_tail_t tail = {many, CNO_MAX_HEADERS_OUT + 1};
+    CHECK(refused(cno_write_tail(&s->c, 1, &tail), CNO_ERRNO_ASSERTION));
     leave(s);
 }
 
@@ -578,6 +730,9 @@ static void test_memory(void) {
 int main(void) {
     test_answers_from_events();
     test_endings_from_events();
+    test_ending_in_the_start();
+    test_ending_in_other_events();
+    test_starts_of_requests();
     test_nesting();
     test_events_that_fail();
     test_order();

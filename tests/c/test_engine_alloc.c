@@ -521,6 +521,119 @@ static struct party *h2_websocket(int batched) {
     return p;
 }
 
+// A response whose end is the end of the transport, behind two that are not final.
+static struct party *h1_client_close(int batched) {
+    struct party *p = connect(CNO_CLIENT, 0, batched, 0);
+    begin(p);
+    head(p, 1, 0, "GET", "/", REQUEST, 1);
+    read_cut(p,
+             "HTTP/1.1 100 Continue\\r\\n\\r\\nHTTP/1.1 103 Early "
+             "Hints\\r\\nlink: {300*x}\\r\\n\\r\\n"
+             "HTTP/1.0 200 OK\\r\\nServer: s\\r\\n\\r\\n{3000*x}",
+             90);
+    if (goes_on(p))
+        done(p, cno_eof(p->c));
+    return p;
+}
+
+// Several requests at once, one of them large; 1xx, CONTINUATION, trailers, a reset, and a GOAWAY that leaves
+// one request unprocessed.
+static struct party *h2_client_streams(int batched) {
+    struct party *p = connect(CNO_CLIENT, 1, batched, 0);
+    static const struct field large_one[] = {
+        {":scheme", "http"}, {":authority", "h"}, {"a", large}, {NULL, NULL}};
+    begin(p);
+    read_cut(p, "SETTINGS 0 - s:1=8192 s:4=200000;SETTINGS 0 ACK;WINDOW_UPDATE 0 - u32:200000", 5);
+    head(p, 1, 0, "POST", "/", REQUEST, 0);
+    head(p, 3, 0, "GET", "/", large_one, 1);
+    head(p, 5, 0, "PUT", "/x", REQUEST, 0);
+    head(p, 7, 0, "GET", "/y", REQUEST, 1);
+    data(p, 1, large, 150000, 0);
+    tail(p, 1, SOME);
+    read_cut(p,
+             "HEADERS 1 END_HEADERS x:08 u8:3 t:103 +link={200*l};HEADERS 1 - @ok +a={3000*b};"
+             "CONTINUATION 1 - +c={5000*d};CONTINUATION 1 END_HEADERS e=f;"
+             "DATA 1 PADDED u8:5 3000*t:x 5*x:00;HEADERS 1 END_STREAM|END_HEADERS g=h;"
+             "HEADERS 3 END_STREAM|END_HEADERS @ok +x=y x:be",
+             2000);
+    if (goes_on(p))
+        done(p, cno_write_reset(p->c, 5, CNO_RST_CANCEL));
+    read_whole(p, "GOAWAY 0 - u32:5 u32:0 t:bye");
+    return p;
+}
+
+// Every call that is not about a message, and the settings of both sides changed on the way.
+static struct party *h2_calls(int batched) {
+    struct party *p = connect(CNO_SERVER, 1, batched, 0);
+    if (p->c)
+        p->c->options |= CNO_MANUAL_FLOW;
+    begin(p);
+    read_whole(p, HELLO "HEADERS 1 END_HEADERS @post;DATA 1 - 16384*t:x;DATA 1 - 16384*t:x");
+    if (goes_on(p))
+        done(p, cno_open_flow(p->c, 1, 32768));
+    if (goes_on(p)) {
+        struct cno_settings_t settings = p->c->settings[CNO_LOCAL];
+        settings.header_table_size = 1000;
+        settings.initial_window_size = 100000;
+        done(p, cno_configure(p->c, &settings));
+    }
+    read_whole(p, "SETTINGS 0 ACK;HEADERS 3 END_STREAM|END_HEADERS x:3fc907 @get +a={200*b};"
+                  "SETTINGS 0 - s:1=64 s:5=30000");
+    answer(p, 3, SOME, "hello", 5);
+    if (goes_on(p))
+        done(p, cno_write_ping(p->c, "12345678"));
+    head(p, 1, 100, "", "", SOME, 0);
+    if (goes_on(p))
+        done(p, cno_write_reset(p->c, 1, CNO_RST_CANCEL));
+    read_whole(p, "PING 0 ACK t:12345678;SETTINGS 0 - s:1=4096");
+    if (goes_on(p))
+        done(p, cno_write_reset(p->c, 0, CNO_RST_NO_ERROR));
+    return p;
+}
+
+// Tables that fill and evict in both directions; Huffman-coded strings that are not put in.
+static struct party *h2_tables(int batched) {
+    struct party *p = connect(CNO_SERVER, 1, batched, 0);
+    begin(p);
+    read_whole(p, HELLO);
+    for (uint32_t id = 1; id < 61; id += 2) {
+        char line[256], name[32], value[160];
+        snprintf(line, sizeof(line),
+                 "HEADERS %u END_STREAM|END_HEADERS @get +x-%u={90*v} +y-%u=w x:be "
+                 "x:008cf1e3c2e5f23a6ba0ab90f4ff017a",
+                 (unsigned)id, (unsigned)id, (unsigned)id);
+        read_whole(p, line);
+        snprintf(name, sizeof(name), "z-%u", (unsigned)id);
+        memset(value, 'a' + (int)(id % 26), sizeof(value) - 1);
+        value[sizeof(value) - 1] = 0;
+        const struct field answers[] = {{name, value}, {"server", "s"}, {NULL, NULL}};
+        answer(p, id, answers, "x", 1);
+    }
+    return p;
+}
+
+// An answer of which only a part fits the windows, through a batch with its total; then trailers that
+// take more than one frame.
+static struct party *h2_parts(int batched) {
+    static const struct field long_tail[] = {{"a", large}, {"b", large}, {NULL, NULL}};
+    struct party *p = connect(CNO_SERVER, 1, batched, CNO_BATCH_GATEWAY);
+    memset(large, 'x', 40000);
+    large[40000] = 0;
+    begin(p);
+    read_whole(p, HELLO "HEADERS 1 END_STREAM|END_HEADERS @get;HEADERS 3 END_HEADERS @post");
+    if (batched && goes_on(p))
+        done(p, cno_batch_answer(p->batch, 1, 200, "[\0\0\0\0", 5, large, 90000, 90000));
+    else
+        answer(p, 1, SOME, large, 60000);
+    read_whole(p, "WINDOW_UPDATE 1 - u32:100000;WINDOW_UPDATE 0 - u32:100000");
+    if (batched)
+        data(p, 1, large, 20000, 1);
+    head(p, 3, 200, "", "", SOME, 0);
+    data(p, 3, large, 5000, 0);
+    tail(p, 3, long_tail);
+    return p;
+}
+
 // ---- rounds ------------------------------------------------------------------------------------
 
 static const struct {
@@ -545,6 +658,11 @@ static const struct {
     {"h2c, server", h2c_server},
     {"h2c, client", h2c_client},
     {"h2 websocket", h2_websocket},
+    {"h1 client, close", h1_client_close},
+    {"h2 client, streams", h2_client_streams},
+    {"h2 calls", h2_calls},
+    {"h2 tables", h2_tables},
+    {"h2 parts", h2_parts},
 };
 
 static void finish_round(struct party *p) {

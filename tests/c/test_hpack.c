@@ -1,7 +1,6 @@
 // Tests of hpack*.c and huffman.c: the examples of RFC 7541 appendix C, every way in which a block can
 // be wrong, an encoder that is checked against the decoder, and allocations that fail.
-#include <stdlib.h>
-#include <string.h>
+#include "guard.h"
 
 #include "../../csrc/chars.h"
 #include "../../csrc/config.h"
@@ -37,18 +36,14 @@ static struct cno_buffer_t unhex(const char *hex) {
     return (struct cno_buffer_t){data, size};
 }
 
-// The block that `fields` points into. It lives until the next one.
-static struct cno_buffer_t block;
+// The block that `fields` points into, against the end of a page. It lives until the next one.
+static struct guard block;
 
 static int decode_block(struct cno_hpack_t *t, struct cno_buffer_t b) {
-    char *copy = malloc(b.size ? b.size : 1);
-    if (b.size)
-        memcpy(copy, b.data, b.size);
-    free((void *)block.data);
-    block = (struct cno_buffer_t){copy, b.size};
+    char *copy = guard_copy(&block, b.data, b.size);
     fields = (struct cno_hpack_fields_t){
         .list = list, .capacity = CNO_MAX_HEADERS, .max_size = CNO_MAX_HEADER_LIST_SIZE};
-    return cno_hpack_decode(t, block, &fields);
+    return cno_hpack_decode(t, (struct cno_buffer_t){copy, b.size}, &fields);
 }
 
 static int decode_hex(struct cno_hpack_t *t, const char *hex) {
@@ -290,22 +285,22 @@ static void test_huffman_errors(void) {
 static void test_huffman(void) {
     char in[67], packed[300], out[CNO__HUFFMAN_MAX_DECODED(300) + 1];
     int bad = 0;
+    struct guard decoded = {0};
     for (unsigned c = 0; c < 256; c++) {
         for (size_t n = 1; n < sizeof(in); n++) {
             for (size_t i = 0; i < n; i++)
                 in[i] = (char)(i % 3 ? c : i * 31 + c);
             size_t size = cno__huffman_size(in, n);
             bad += cno__huffman_encode(packed, in, n) != packed + size;
-            char *exact = malloc(size), *room = malloc(CNO__HUFFMAN_MAX_DECODED(size));
-            memcpy(exact, packed, size);
+            char *exact = guard_copy(&block, packed, size);
+            char *room = guard_last(&decoded, CNO__HUFFMAN_MAX_DECODED(size));
             bad += cno__huffman_decode(room, exact, size) != (ptrdiff_t)n || memcmp(room, in, n);
             exact[size - 1] ^= 1;  // another last bit is another text or an error
             ptrdiff_t other = cno__huffman_decode(room, exact, size);
             bad += other == (ptrdiff_t)n && !memcmp(room, in, n);
-            free(exact);
-            free(room);
         }
     }
+    guard_close(&decoded);
     CHECK(bad == 0);
     CHECK(cno__huffman_decode(out, packed, 0) == 0 && cno__huffman_size("", 0) == 0);
     CHECK(CNO__HUFFMAN_MAX_DECODED(5) == 8 && CNO__HUFFMAN_MAX_DECODED(4) == 6);
@@ -798,6 +793,6 @@ int main(void) {
     test_noise();
     test_no_memory();
     test_footprint();
-    free((void *)block.data);
+    guard_close(&block);
     return finish();
 }
