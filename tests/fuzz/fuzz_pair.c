@@ -60,9 +60,6 @@ static void step(struct reader *r) {
             if (s->armed_count == ARMED_MAX)
                 return;
             s->armed_in[s->armed_count] = (uint8_t)(take(r) % IN_COUNT);
-            // Before its head nothing is known of a request, not even whether it is HEAD.
-            if (who == 1 && s->armed_in[s->armed_count] == IN_START)
-                s->armed_in[s->armed_count] = IN_HEAD;
             s->armed[s->armed_count++] = pair_call(r, who);
             return;
         case 4:
@@ -90,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int i = 0; i < 2; i++) {
         sides[i] = script_side(&r, i ? CNO_SERVER : CNO_CLIENT, &greeted);
         sides[i]->trusting = 1;
+        sides[i]->polite = 1;  // nothing is known of such a request, not even whether it is HEAD
         sides[i]->on_fault = on_pair_fault;
     }
     cno_begin(&sides[0]->c, http2 ? CNO_HTTP2 : CNO_HTTP1);
