@@ -7,7 +7,8 @@
 static struct side *sides[2];  // client, server
 
 static void on_pair_fault(struct side *s, uint32_t stream, const struct cno_error_t *error) {
-    static const char *const crossed[] = {"too-many-streams", "after-goaway"};
+    static const char *const crossed[] = {"too-many-streams", "after-goaway", "late-push",
+                                          "too-many-promises"};
     for (size_t i = 0; stream && i < sizeof(crossed) / sizeof(*crossed); i++)
         if (!strcmp(error->reason, crossed[i]))
             return;
