@@ -321,6 +321,9 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         return CNO_ERROR;
     if (!block.meta.scheme)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
+    if (block.meta.has_length && block.meta.length)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push",
+                             "no content can be pushed with it");
     // Promised before on_stream_start, in which it may be reset, but answered only after it.
     if (write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
