@@ -54,8 +54,11 @@ _CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
 _SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
 _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 
-# Tasks start without a turn of the loop where the interpreter can do that.
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+# Tasks start without a turn of the loop where the interpreter can do that. Where it cannot, loggers
+# do not show names of tasks either, and to make one up is a thirtieth of a small request.
+_TASK: dict[str, Any] = (
+    {"eager_start": True} if sys.version_info >= (3, 12) else {"name": "cno request"}
+)
 
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
 
@@ -128,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._output = self.engine.output
         self.answer = self.engine.answer
         self._open: Opener  # for the next request head
-        self._start: Any = partial(asyncio.Task, loop=host.loop, **_EAGER)
+        self._start: Any = partial(asyncio.Task, loop=host.loop, **_TASK)
         self._max_streams = host.max_streams
         self.streams: dict[int, Stream] = {}
         self.running: set[Stream] = set()
