@@ -12,8 +12,9 @@ from contextlib import suppress
 from marshal import dumps
 from typing import Any, NamedTuple
 
-from cno.connection import QUANTUM, ClientDisconnected, Connection, Fields, peer_name
+from cno.connection import QUANTUM, ClientDisconnected, Connection, peer_name
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
+from cno.fields import Fields
 from cno.interface import App, Message, Scope
 from cno.logs import ACCESS
 from cno.logs import access as access_log

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from cno.engine import CONSTANTS, Defaults, Disconnected, Engine, Event, StreamGone
+from cno.fields import Fields
 from cno.logs import error as log
 
 # Octets of a body that one writer puts out before it looks whether there is room, and others get
@@ -91,8 +92,6 @@ class Stream(Protocol):
 
 
 Opener = Callable[[Event], Stream]
-
-Fields = list[tuple[bytes, bytes]]
 
 
 class Host(Protocol):

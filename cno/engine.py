@@ -218,19 +218,9 @@ class Engine:
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """Octets of the transport. What the peer did wrong is told by a FAULT event, not raised."""
-        batch = self.batch
-        size: int = _consume(batch, data, len(data))
-        if size <= 0:
-            if not size:
-                return ()
+        if _consume(self.batch, data, len(data)) < 0:
             self.raise_unless_told()
-            size = batch.events_size
-        # A copy, because what runs during the decoding may call the engine.
-        octets = _buffer(batch.events, size)[:]
-        batch.events_size = 0
-        # They are the engine's own, whatever the peer sent.
-        events: list[Event] = loads(octets)  # noqa: S302
-        return events
+        return self.events()
 
     def raise_unless_told(self) -> None:
         """Raises the last error unless it is the peer's, of which a FAULT event tells."""
@@ -239,12 +229,14 @@ class Engine:
             raise error
 
     def events(self) -> Sequence[Event]:
-        """What calls other than `feed` have made happen."""
+        """What has happened and was not told yet: after calls other than `feed`."""
         size: int = self.batch.events_size
         if not size:
             return ()
+        # A copy, because what runs during the decoding may call the engine.
         octets = _buffer(self.batch.events, size)[:]
         self.batch.events_size = 0
+        # They are the engine's own, whatever the peer sent.
         events: list[Event] = loads(octets)  # noqa: S302
         return events
 

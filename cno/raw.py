@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from marshal import dumps
 from typing import Any
 
 from cno.engine import (
@@ -22,6 +21,7 @@ from cno.engine import (
     UsageError,
     WouldBlock,
 )
+from cno.fields import Headers, as_octets, as_text, packed, pairs
 
 __all__ = [
     "Connection",
@@ -33,8 +33,6 @@ __all__ = [
     "UsageError",
     "WouldBlock",
 ]
-
-Headers = Iterable[tuple[str | bytes, str | bytes]]
 
 globals().update(CONSTANTS)
 CNO_BATCH_START = CONSTANTS["CNO_BATCH_START"]
@@ -62,26 +60,6 @@ def __getattr__(name: str) -> int:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *CONSTANTS])
-
-
-def _text(octets: bytes) -> str:
-    """Fields are UTF-8 or, where they are not, latin-1 (RFC 9110 section 5.5)."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
-
-
-def _octets(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def _fields(headers: Headers) -> bytes:
-    return dumps([(_octets(name), _octets(value)) for name, value in headers], 2)
-
-
-def _headers(fields: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(_text(name), _text(value)) for name, value in fields]
 
 
 class Connection:
@@ -194,13 +172,13 @@ class Connection:
         self, stream: int, code: int, method: str, path: str, headers: Headers, final: bool
     ) -> None:
         """A response head, or with code 0 a request head; 1xx may come before the final one."""
-        blob = _fields(headers)
-        self._engine.head(stream, code, _octets(method), _octets(path), blob, final)
+        blob = packed(headers)
+        self._engine.head(stream, code, as_octets(method), as_octets(path), blob, final)
         self._tell()
 
     def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
         """Promises a response to a request that the client of `stream` will want."""
-        self._engine.push(stream, _octets(method), _octets(path), _fields(headers))
+        self._engine.push(stream, as_octets(method), as_octets(path), packed(headers))
         self._tell()
 
     def write_data(self, stream: int, data: bytes, final: bool) -> int:
@@ -211,7 +189,7 @@ class Connection:
 
     def write_tail(self, stream: int, trailers: Headers) -> None:
         """Ends a message with trailers."""
-        self._engine.tail(stream, _fields(trailers))
+        self._engine.tail(stream, packed(trailers))
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
@@ -303,8 +281,8 @@ def _parts(event: Event, data: bytes) -> Iterator[Event]:
         flags, code, method, target, _, _, fields = event[2:]
         if flags & CNO_BATCH_START:
             yield (CNO_EVENT_START, stream)
-        method = method if isinstance(method, str) else _text(method)
-        yield (kind, stream, code, method, _text(target), _headers(fields))
+        method = method if isinstance(method, str) else as_text(method)
+        yield (kind, stream, code, method, as_text(target), pairs(fields))
         if flags & CNO_MESSAGE_UPGRADE:
             yield (_UPGRADE, stream)
         if flags & CNO_MESSAGE_FINAL:
@@ -312,12 +290,12 @@ def _parts(event: Event, data: bytes) -> Iterator[Event]:
     elif kind == CNO_EVENT_DATA:
         yield (kind, stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
     elif kind == CNO_EVENT_TAIL:
-        yield (kind, stream, None if event[2] is None else _headers(event[2]))
+        yield (kind, stream, None if event[2] is None else pairs(event[2]))
     elif kind == CNO_EVENT_END:
         yield (kind, stream, event[2] & 0xFFFFFFFF, event[3])  # it crosses as a signed number
     elif kind == CNO_EVENT_PUSH:
         yield (CNO_EVENT_START, stream)
-        yield (kind, stream, event[2], event[3], _text(event[4]), _headers(event[5]))
+        yield (kind, stream, event[2], event[3], as_text(event[4]), pairs(event[5]))
     else:
         yield event
 

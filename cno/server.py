@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from marshal import dumps
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from cno.body import Body, Octets, Payload, octets_of, parts_of, size_of
 from cno.config import Config
-from cno.connection import QUANTUM, ClientDisconnected, Connection, Fields, Opener, peer_name
+from cno.connection import QUANTUM, ClientDisconnected, Connection, Opener, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
+from cno.fields import Fields, Headers, as_octets, as_text, packed, pairs
 from cno.host import MERCY, Keeper
 from cno.logs import error as log
 
@@ -29,7 +30,6 @@ _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 # How far a response is.
 _WAITING, _BODY, _DONE = range(3)
 
-Headers: TypeAlias = "Iterable[tuple[str | bytes, str | bytes]]"
 Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
 Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
@@ -176,13 +176,13 @@ class Request:
     @property
     def path(self) -> str:
         """The request target: path and query, as on the wire."""
-        return _text(self.raw_path)
+        return as_text(self.raw_path)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """The fields; a value that is not UTF-8 is decoded as latin-1."""
         if self._headers is None:
-            self._headers = [(_text(name), _text(value)) for name, value in self.raw_headers]
+            self._headers = pairs(self.raw_headers)
         return self._headers
 
     @property
@@ -202,7 +202,7 @@ class Request:
     @property
     def trailers(self) -> list[tuple[str, str]]:
         """The trailer fields of the body, once `payload` is at its end."""
-        return [(_text(name), _text(value)) for name, value in self._trailers or ()]
+        return pairs(self._trailers or [])
 
     # ---- what the connection does -------------------------------------------------------------
 
@@ -291,7 +291,7 @@ class Request:
         self._check_unanswered()
         if not 200 <= code <= 999:
             raise ValueError(f"{code} is no status of a response")
-        fields = _fields(headers)
+        fields = packed(headers)
         try:
             if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
                 await self._respond_octets(code, fields, octets_of(body))
@@ -332,11 +332,11 @@ class Request:
         pushed = sum(not stream.id % 2 for stream in conn.running)
         if self._state == _DONE or self._lost or pushed >= conn.host.max_streams:
             return
-        own = [(_octets(name).lower(), _octets(value)) for name, value in headers]
+        own = [(as_octets(name).lower(), as_octets(value)) for name, value in headers]
         names = {name for name, _ in own}
         inherited = [pair for pair in _target(self.raw_headers) if pair[0] not in names]
         try:
-            conn.promise(self.id, _octets(method), _octets(path), dumps([*inherited, *own], 2))
+            conn.promise(self.id, as_octets(method), as_octets(path), dumps([*inherited, *own], 2))
         except UsageError as error:
             raise ValueError(f"this cannot be pushed: {error}") from None
 
@@ -376,7 +376,7 @@ class Request:
         if trailers is None:
             conn.engine.write(self.id, b"", True)
         else:
-            conn.engine.tail(self.id, _fields(trailers() if callable(trailers) else trailers))
+            conn.engine.tail(self.id, packed(trailers() if callable(trailers) else trailers))
         self._finish()
 
     async def _write_parts(self, body: Body) -> None:
@@ -400,24 +400,8 @@ class Request:
 # ---- fields -------------------------------------------------------------------------------------
 
 
-def _text(octets: bytes) -> str:
-    """Fields are UTF-8 or, where they are not, latin-1 (RFC 9110 section 5.5)."""
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
-
-
-def _octets(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def _fields(headers: Headers) -> bytes:
-    return dumps([(_octets(name), _octets(value)) for name, value in headers], 2)
-
-
 def _lowered(headers: Headers) -> bytes:
-    return dumps([(_octets(name).lower(), _octets(value)) for name, value in headers], 2)
+    return dumps([(as_octets(name).lower(), as_octets(value)) for name, value in headers], 2)
 
 
 def _target(fields: Fields) -> Fields:

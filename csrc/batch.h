@@ -19,9 +19,8 @@ enum CNO_EVENT {
     // kind, stream
     CNO_EVENT_START = 0,
     // kind, stream, flags (enum CNO_MESSAGE_FLAGS | CNO_BATCH_START), code, method (str) or reason
-    // (bytes),
-    // target (bytes), path (decoded: str, or bytes if it is not UTF-8), query (bytes), fields
-    // ([(bytes, bytes)]).
+    // (bytes), target (bytes), path (decoded: str, or bytes if it is not UTF-8), query (bytes),
+    // fields ([(bytes, bytes)]).
     // Path and query are None but for a gateway, whose target is the path as it was on the wire.
     // With CNO_MESSAGE_FINAL no TAIL follows.
     CNO_EVENT_HEAD = 1,
@@ -57,8 +56,7 @@ enum CNO_BATCH_FLAGS {
     // requests to upgrade are given to a gateway as complete HTTP requests.
     CNO_BATCH_WEBSOCKET = 512,
     // To cno_batch_new: requests are for a gateway. `:authority` becomes `host`, the other
-    // pseudo-fields go,
-    // cookie crumbs are joined, the path is cut from the target and decoded.
+    // pseudo-fields go, cookie crumbs are joined, the path is cut from the target and decoded.
     CNO_BATCH_GATEWAY = 1,
     // To cno_batch_new: the caller knows when it has said all.
     CNO_BATCH_QUIET = 2,

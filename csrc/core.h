@@ -145,9 +145,9 @@ enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
     CNO_NO_PRIOR_KNOWLEDGE = 2,  // an HTTP/1 server does not turn to HTTP/2 at its preface
     CNO_OFFER_UPGRADE = 4,  // a server is told of Upgrade: CNO_MESSAGE_UPGRADE, and no tail yet
-    CNO_H2C_UPGRADE =
-        8,  // HTTP/1 turns to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server at the
-            // client's wish, a client asks for it with its first request without a body
+    // HTTP/1 turns to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server at the client's wish, a client
+    // asks for it with its first request, if that has no body.
+    CNO_H2C_UPGRADE = 8,
     // Beside CNO_MANUAL_FLOW: and so is the window of the connection, so that all streams together
     // leave no more unused than it holds. One that is not read then keeps the others waiting.
     CNO_MANUAL_CONNECTION_FLOW = 16,
@@ -243,10 +243,11 @@ size_t cno_pending(const struct cno_connection_t *);
 // PROTOCOL when streams were cut.
 int cno_eof(struct cno_connection_t *);
 
-// No new streams. A client's requests fail with DISCONNECT `closing` from then on, as they do when the
-// server announced its end. HTTP/2: GOAWAY, `final` = 0 announces it without refusing anything yet (id
-// 2^31-1, RFC 9113 section 6.8), `final` = 1 names the last stream served. HTTP/1: the answer under
-// way, or the next, says `connection: close`. on_close when the last stream has ended.
+// No new streams. HTTP/2: GOAWAY, `final` = 0 announces it without refusing anything yet (id 2^31-1,
+// RFC 9113 section 6.8), `final` = 1 names the last stream served. HTTP/1, whatever `final` is: the
+// answer under way, or the next, says `connection: close`. From then on, but for a mere announcement,
+// a client's requests fail with DISCONNECT `closing`, as they do when the server announced its end.
+// on_close when the last stream has ended.
 int cno_shutdown(struct cno_connection_t *, int final);
 
 // Which version is spoken: enum CNO_HTTP_VERSION.

@@ -319,8 +319,6 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     struct block block;
     if (block_message(&block, msg, 0))
         return CNO_ERROR;
-    if (!block.meta.scheme)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "a request needs a :scheme");
     if (block.meta.has_length && block.meta.length)
         return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push",
                              "no content can be pushed with it");

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
     {"_engine", "_accel"},
-    {"__init__", "interface", "config", "logs", "engine"},
+    {"__init__", "interface", "config", "logs", "engine", "fields"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
     {"scope", "host", "channel", "body"},
     {"server"},

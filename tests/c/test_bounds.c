@@ -4,35 +4,8 @@
 #include "../../csrc/config.h"
 #include "../../csrc/core.h"
 #include "check.h"
+#include "counting.h"
 #include "wire.h"
-
-// ---- memory that is counted --------------------------------------------------------------------
-
-static size_t in_use, peak, moved, calls;
-
-static void *counting_resize(void *data, size_t size) {
-    size_t old = 0;
-    if (data)
-        memcpy(&old, (char *)data - 16, sizeof(old));
-    char *block = realloc(data ? (char *)data - 16 : NULL, size + 16);
-    if (!block)
-        abort();
-    memcpy(block, &size, sizeof(size));
-    in_use += size - old;
-    peak = in_use > peak ? in_use : peak;
-    moved += old;
-    calls++;
-    return block + 16;
-}
-
-static void counting_release(void *data) {
-    size_t size;
-    memcpy(&size, (char *)data - 16, sizeof(size));
-    in_use -= size;
-    free((char *)data - 16);
-}
-
-static const struct cno_allocator_t COUNTING = {counting_resize, counting_release};
 
 // ---- a server that answers at once, or not -----------------------------------------------------
 
@@ -160,9 +133,9 @@ static void test_streams_of_one_read(void) {
     cno_set_allocator(&COUNTING);
     struct site *s = site(1, "");
     s->answers = 1;
-    peak = in_use;
+    most_in_use = in_use;
     CHECK(!cno_consume(&s->c, w.data, w.size) && s->ends == 10000);
-    CHECK(peak < 4096);
+    CHECK(most_in_use < 4096);
     leave(s);
     CHECK(in_use == 0);
     cno_set_allocator(NULL);
@@ -277,13 +250,13 @@ static void one_octet_reads(int http2, const char *before, const char *input, in
     else
         wire_text(&w, input, strlen(input), &mark);
     CHECK(!cno_consume(&s->c, before, strlen(before)));
-    moved = calls = 0;
+    moved = resizes = 0;
     for (size_t i = 0; i < w.size; i++) {
         CHECK(!cno_consume(&s->c, w.data + i, 1));
         if (scanned && !CHECK(s->c.in.size == i + 1 && s->c.head_scanned == i + 1))
             break;
     }
-    CHECK(moved <= 2 * w.size && calls <= 24);
+    CHECK(moved <= 2 * w.size && resizes <= 24);
     leave(s);
     cno_set_allocator(NULL);
     wire_free(&w);

@@ -1,4 +1,5 @@
 // What the first libcno did wrong and no vector can show; tests/test_labels.py says what the labels mean.
+#include "counting.h"
 #include "states.h"
 
 static int feed(struct watched *w, const char *frame) {
@@ -33,29 +34,6 @@ static void test_n1_answered_in_an_event(void) {
 }
 
 // ---- allocations that are counted --------------------------------------------------------------
-
-static size_t in_use, most_in_use, resizes;
-
-static void *counting_resize(void *data, size_t size) {
-    size_t old = 0;
-    if (data)
-        memcpy(&old, (char *)data - 16, sizeof(old));
-    char *moved = realloc(data ? (char *)data - 16 : NULL, size + 16);
-    memcpy(moved, &size, sizeof(size));
-    resizes++;
-    in_use += size - old;
-    most_in_use = in_use > most_in_use ? in_use : most_in_use;
-    return moved + 16;
-}
-
-static void counting_release(void *data) {
-    size_t size;
-    memcpy(&size, (char *)data - 16, sizeof(size));
-    in_use -= size;
-    free((char *)data - 16);
-}
-
-static const struct cno_allocator_t COUNTING = {counting_resize, counting_release};
 
 // 64 KiB of head octet by octet: what was looked at is not looked at again, what was kept is seldom moved.
 static void test_n2_head_octet_by_octet(void) {

@@ -4,6 +4,7 @@
 #include "../../csrc/config.h"
 #include "../../csrc/core.h"
 #include "check.h"
+#include "counting.h"
 #include "wire.h"
 
 // ---- a connection whose events make calls ------------------------------------------------------
@@ -682,28 +683,8 @@ static void test_pipeline(void) {
 
 // ---- memory ------------------------------------------------------------------------------------
 
-static size_t in_use;
-
-static void *counting_resize(void *data, size_t size) {
-    size_t old = 0;
-    if (data)
-        memcpy(&old, (char *)data - 16, sizeof(old));
-    char *moved = realloc(data ? (char *)data - 16 : NULL, size + 16);
-    memcpy(moved, &size, sizeof(size));
-    in_use += size - old;
-    return moved + 16;
-}
-
-static void counting_release(void *data) {
-    size_t size;
-    memcpy(&size, (char *)data - 16, sizeof(size));
-    in_use -= size;
-    free((char *)data - 16);
-}
-
 static void test_memory(void) {
-    static const struct cno_allocator_t allocator = {counting_resize, counting_release};
-    cno_set_allocator(&allocator);
+    cno_set_allocator(&COUNTING);
     struct site *s = site(1);
     CHECK(sizeof(s->c) + in_use < 2048);
     s->in_tail = answer;

@@ -3,6 +3,7 @@
 // served and nothing grows. `make soak` asks for 5,000,000.
 #include "../../csrc/core.h"
 #include "check.h"
+#include "counting.h"
 #include "wire.h"
 
 #define ROUND 20  // requests of one read
@@ -57,29 +58,6 @@ static const struct cno_vtable_t EVENTS = {
     .on_fault = on_fault,
 };
 
-// ---- memory ------------------------------------------------------------------------------------
-
-static size_t in_use;
-
-static void *counting_resize(void *data, size_t size) {
-    size_t old = 0;
-    if (data)
-        memcpy(&old, (char *)data - 16, sizeof(old));
-    char *block = realloc(data ? (char *)data - 16 : NULL, size + 16);
-    if (!block)
-        abort();
-    memcpy(block, &size, sizeof(size));
-    in_use += size - old;
-    return block + 16;
-}
-
-static void counting_release(void *data) {
-    size_t size;
-    memcpy(&size, (char *)data - 16, sizeof(size));
-    in_use -= size;
-    free((char *)data - 16);
-}
-
 // ---- the client --------------------------------------------------------------------------------
 
 static void put_frame(struct wire *w, unsigned size, unsigned type, unsigned flags, uint32_t id,
@@ -124,7 +102,6 @@ static void answer(struct site *s) {
 }
 
 int main(int argc, char **argv) {
-    static const struct cno_allocator_t COUNTING = {counting_resize, counting_release};
     uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 10) : 200000;
     total -= total % ROUND;
     struct site *s = calloc(1, sizeof(*s));

@@ -1,0 +1,34 @@
+"""Fields between Python's strings and the octets of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from marshal import dumps
+from typing import TypeAlias
+
+# As a caller may give them, and as the engine tells them.
+Headers: TypeAlias = Iterable[tuple[str | bytes, str | bytes]]
+Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+
+def as_text(value: bytes) -> str:
+    """Fields are UTF-8 or, where they are not, latin-1 (RFC 9110 section 5.5)."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def as_octets(value: str | bytes) -> bytes:
+    """What is sent for a string."""
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def pairs(fields: Fields) -> list[tuple[str, str]]:
+    """Fields as strings."""
+    return [(as_text(name), as_text(value)) for name, value in fields]
+
+
+def packed(headers: Headers) -> bytes:
+    """Fields as cno.engine takes them."""
+    return dumps([(as_octets(name), as_octets(value)) for name, value in headers], 2)
