@@ -16,6 +16,7 @@ import hpack
 import pytest
 
 from cno import raw
+from cno.fields import packed
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -480,7 +481,7 @@ class Run:
         fields, final = self.fields(more)
         last = more[-1] if more and more[-1] != "final" and "=" not in more[-1] else ""
         body = unescape(last)
-        blob = raw.dumps(fields, 2)
+        blob = packed(fields)
         total = len(body) if final else -1
         taken = self.conn._engine.answer(int(stream), int(status), blob, body, total)
         self.conn._tell()
