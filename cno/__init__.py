@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cno.channel import Channel
-    from cno.connection import ClientDisconnected
     from cno.server import Request, Server, ServerGroup
     from cno.service import serve
+    from cno.serving import ClientDisconnected
     from cno.supervisor import run
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ __all__ = [
 # Loaded on first use: `import cno` alone costs nothing.
 _HOMES = {
     "Channel": "cno.channel",
-    "ClientDisconnected": "cno.connection",
+    "ClientDisconnected": "cno.serving",
     "Request": "cno.server",
     "Server": "cno.server",
     "ServerGroup": "cno.server",

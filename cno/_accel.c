@@ -1,6 +1,6 @@
 // The way of an ordinary request, compiled: a head that comes, an application that is run, an answer
 // in one piece that goes. The types here and in _accel_request.c go in front of the classes of
-// connection.py and asgi.py (accel.py puts them together): what is out of the ordinary is left to the
+// serving.py and asgi.py (accel.py puts them together): what is out of the ordinary is left to the
 // Python methods behind, and so is everything where this module is missing.
 //
 // Knows batch.h and nothing of the engine behind it; calls the engine that cno._engine holds, by the
@@ -119,7 +119,7 @@ static int write_out(struct connection *c) {
     return r;
 }
 
-// Connection.responded.
+// ServerConnection.responded.
 int accel_responded(struct connection *c, struct request *r) {
     PyObject *self = (PyObject *)c;
     if (c->http2 && !r->body_done)
@@ -215,7 +215,7 @@ static PyMethodDef connection_methods[] = {
 };
 
 static PyType_Slot connection_slots[] = {
-    {Py_tp_doc, (void *)"What Connection keeps and does for every request."},
+    {Py_tp_doc, (void *)"What ServerConnection keeps and does for every request."},
     {Py_tp_dealloc, connection_dealloc},
     {Py_tp_traverse, connection_traverse},
     {Py_tp_clear, connection_clear},

@@ -41,7 +41,7 @@ struct accel {
 extern struct accel accel;
 #define NAME(name) (accel.names.name)
 
-// What a connection keeps for every request; the rest is in the attributes of connection.py.
+// What a connection keeps for every request; the rest is in the attributes of serving.py.
 struct connection {
     PyObject ob_base;
     struct cno_batch_t *batch;  // of `engine`

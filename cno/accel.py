@@ -13,12 +13,12 @@ from collections.abc import Awaitable
 from marshal import dumps, loads
 from typing import Any
 
-from cno import asgi, connection
-from cno.connection import Host
+from cno import asgi, connection, serving
 from cno.engine import ADDRESSES
 from cno.scope import ASGI, http_scope
+from cno.serving import Host
 
-CONNECTION: type[connection.Connection] = connection.Connection
+CONNECTION: type[serving.ServerConnection] = serving.ServerConnection
 REQUEST: type[asgi.Request] = asgi.Request
 
 
@@ -44,7 +44,7 @@ except ImportError:
 else:
     _mark(_accel.Send)
 
-    class CompiledConnection(_accel.Connection, connection.Connection):
+    class CompiledConnection(_accel.Connection, serving.ServerConnection):
         """A connection that hands ordinary requests out in C."""
 
         def __init__(self, host: Host) -> None:

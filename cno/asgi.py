@@ -12,7 +12,7 @@ from contextlib import suppress
 from marshal import dumps
 from typing import Any, NamedTuple
 
-from cno.connection import QUANTUM, ClientDisconnected, Connection, peer_name
+from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
 from cno.fields import Fields
 from cno.interface import App, Message, Scope
@@ -20,6 +20,7 @@ from cno.logs import ACCESS
 from cno.logs import access as access_log
 from cno.logs import error as log
 from cno.scope import http_scope
+from cno.serving import ClientDisconnected, ServerConnection
 
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
@@ -54,7 +55,7 @@ class Request:
 
     task: asyncio.Task[None]
 
-    def __init__(self, site: Site, connection: Connection, base: Scope, event: Event) -> None:
+    def __init__(self, site: Site, connection: ServerConnection, base: Scope, event: Event) -> None:
         """`base` is what cno.scope says of the connection, `event` a HEAD."""
         self.connection = connection
         self.id: int = event[1]

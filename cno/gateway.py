@@ -10,11 +10,11 @@ from typing import Any
 from cno.accel import CONNECTION, REQUEST
 from cno.asgi import Site
 from cno.config import Config
-from cno.connection import Connection, Opener
 from cno.host import Keeper
 from cno.interface import App
 from cno.logs import access as access_log
 from cno.scope import scope_base
+from cno.serving import Opener, ServerConnection
 
 
 def _root_path(path: str) -> str:
@@ -43,7 +43,7 @@ class Gateway(Keeper):
         """The factory for loop.create_server."""
         return CONNECTION(self)
 
-    def opener(self, connection: Connection) -> Opener:
+    def opener(self, connection: ServerConnection) -> Opener:
         """Begins requests of this connection, as it is now."""
         base = scope_base(connection, self._root_path)
         return partial(REQUEST, self._site, connection, base)

@@ -6,8 +6,8 @@ import asyncio
 from email.utils import formatdate
 
 from cno.config import Config
-from cno.connection import Connection
 from cno.engine import Defaults
+from cno.serving import ServerConnection
 
 # Seconds that applications have, after they were told of the end, before their tasks are cancelled.
 MERCY = 1.0
@@ -21,14 +21,14 @@ class Keeper:
         self.http2: bool = config.http2
         self.keep_alive: float = config.timeout_keep_alive
         self.max_streams: int = config.h2_max_concurrent_streams
-        self.connections: set[Connection] = set()
+        self.connections: set[ServerConnection] = set()
         self.defaults = Defaults(_default_fields(config))
         self._config = config
         self._emptied: asyncio.Future[None] | None = None
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ServerConnection) -> None:
         """A connection has a transport."""
         self.connections.add(connection)
         if self._timer is None:
@@ -36,7 +36,7 @@ class Keeper:
         if self._draining:
             self.loop.call_soon(connection.shutdown)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         """A connection has neither a transport nor an application running any more."""
         self.connections.discard(connection)
         if self._emptied and not self.connections and not self._emptied.done():

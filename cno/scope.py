@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cno.connection import Connection
 from cno.engine import CONSTANTS, Event
 from cno.interface import Scope
+from cno.serving import ServerConnection
 
 # scope["asgi"]
 ASGI = {"version": "3.0", "spec_version": "2.5"}
@@ -14,14 +14,14 @@ ASGI = {"version": "3.0", "spec_version": "2.5"}
 _HTTP1_0: int = CONSTANTS["CNO_MESSAGE_HTTP1_0"]
 
 
-def scope_base(connection: Connection, root_path: str) -> Scope:
+def scope_base(connection: ServerConnection, root_path: str) -> Scope:
     """What all scopes of a connection have in common; copied for each."""
     return {
         "type": "http",
         "asgi": None,
         "http_version": connection.http_version,
         "server": connection.server,
-        "client": connection.client,
+        "client": connection.peer,
         "scheme": connection.scheme,
         "method": "",
         "root_path": root_path,

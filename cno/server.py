@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from cno.body import Body, Octets, Payload, octets_of, parts_of, size_of
 from cno.config import Config
-from cno.connection import QUANTUM, ClientDisconnected, Connection, Opener, peer_name
+from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
 from cno.fields import Fields, Headers, as_octets, as_text, packed, pairs
 from cno.host import MERCY, Keeper
 from cno.logs import error as log
+from cno.serving import ClientDisconnected, Opener, ServerConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -66,7 +67,7 @@ class ServerGroup(Keeper):
         config = Config(**{"server_header": False, **options})
         super().__init__(loop or asyncio.get_running_loop(), config)
 
-    def opener(self, connection: Connection) -> Opener:
+    def opener(self, connection: ServerConnection) -> Opener:
         """Begins the requests of this connection."""
         return partial(Request, cast(Server, connection))
 
@@ -106,7 +107,7 @@ def _group(loop: asyncio.AbstractEventLoop | None, options: ServerOptions) -> Se
     return group
 
 
-class Server(Connection):
+class Server(ServerConnection):
     """One connection of a server: what the factory that loop.create_server is given returns.
 
     `await handle(request)` runs as a task for each request. It is cancelled when the client leaves

@@ -19,8 +19,8 @@ from wire import H1, H2, PATIENCE, Client, Secure, Wire, soon
 
 import cno
 import cno.asgi
-import cno.connection
 import cno.gateway
+import cno.serving
 
 # What serves: two event loops with the compiled classes of cno.accel, and one without these.
 LOOPS = [
@@ -67,7 +67,7 @@ h2_only = over("h2")
 def python_classes() -> Iterator[None]:
     """Serves without what is compiled in cno._accel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cno.gateway, "CONNECTION", cno.connection.Connection)
+        patch.setattr(cno.gateway, "CONNECTION", cno.serving.ServerConnection)
         patch.setattr(cno.gateway, "REQUEST", cno.asgi.Request)
         yield
 

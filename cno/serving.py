@@ -1,0 +1,292 @@
+"""The connection of a server: requests come, are answered by tasks, and it ends in good order.
+
+Knows requests by what they let happen to them, and nothing of ASGI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from cno import connection
+from cno.connection import Connection
+from cno.engine import CONSTANTS, Defaults, Engine, Event
+
+# Seconds for the first request of a connection to arrive.
+FIRST_REQUEST = 30.0
+
+# Seconds that the peer has to close after us, so that our last words are not lost to a reset.
+LINGER = 2.0
+
+# Seconds between the two GOAWAYs of a shutdown, if the PING between them is not answered.
+DRAIN = 1.0
+
+_HEAD: int = CONSTANTS["CNO_EVENT_HEAD"]
+_SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
+_PONG: int = CONSTANTS["CNO_EVENT_PONG"]
+
+# Tasks start without a turn of the loop where the interpreter can do that. Where it cannot, loggers
+# do not show names of tasks either, and to make one up is a thirtieth of a small request.
+_TASK: dict[str, Any] = (
+    {"eager_start": True} if sys.version_info >= (3, 12) else {"name": "cno request"}
+)
+
+_DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
+
+
+class ClientDisconnected(ConnectionResetError):
+    """The client has gone, or has given up on this request; nothing can be sent any more."""
+
+
+class Stream(connection.Stream, Protocol):
+    """What a connection does to a request."""
+
+    body_done: bool
+    task: asyncio.Task[None]
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """What `task` does: answers. At its end it takes itself out of ServerConnection.running."""
+
+    def hang_up(self) -> None:
+        """The client says no more, but may still listen."""
+
+
+Opener = Callable[[Event], Stream]
+
+
+class Host(Protocol):
+    """What a connection is told by whoever serves."""
+
+    loop: asyncio.AbstractEventLoop
+    http2: bool
+    defaults: Defaults
+    keep_alive: float  # seconds
+    max_streams: int
+
+    def opened(self, connection: ServerConnection) -> None:
+        """A connection has a transport."""
+
+    def opener(self, connection: ServerConnection) -> Opener:
+        """What begins a stream for each request head of this connection, as it is now."""
+
+    def closed(self, connection: ServerConnection) -> None:
+        """A connection has neither a transport nor an application running any more."""
+
+
+class ServerConnection(Connection):
+    """A server connection.
+
+    `running` are the streams whose application has not returned: one that was reset keeps its place
+    among SETTINGS_MAX_CONCURRENT_STREAMS until then (CVE-2023-44487).
+    """
+
+    gone_error = ClientDisconnected
+    streams: dict[int, Stream]
+
+    def __init__(self, host: Host, *, gateway: bool = True) -> None:
+        """`gateway` shapes requests for an application server."""
+        engine = Engine(server=True, serving=True, gateway=gateway, defaults=host.defaults)
+        super().__init__(host.loop, engine)
+        self.host = host
+        self.answer = engine.answer
+        self._open: Opener  # for the next request head
+        self._start: Any = partial(asyncio.Task, loop=host.loop, **_TASK)
+        self._max_streams = host.max_streams
+        self.running: set[Stream] = set()
+        self.gone = False  # the transport is
+        self.server: tuple[str, int | None] | None = None
+        self.scheme = "http"
+        self.http_version = "1.1"
+        self._unread = False  # the peer may be sending what we will not read
+        self._busy = False  # since the last tick
+        self._deadline = self.loop.time() + FIRST_REQUEST  # for something to happen
+        self._draining = False  # between the two GOAWAYs
+
+    # ---- the transport ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins as what ALPN chose; on plain TCP the first octets decide."""
+        super().connection_made(transport)
+        self.host.opened(self)
+        secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        if secure is not None:
+            self.scheme = "https"
+            self.http2 = self.host.http2 and secure.selected_alpn_protocol() == "h2"
+            self.http_version = "2" if self.http2 else "1.1"
+        own = transport.get_extra_info("sockname")
+        if isinstance(own, tuple):
+            self.server = (str(own[0]), int(own[1]))
+        elif own:
+            self.server = (own if isinstance(own, str) else bytes(own).decode(), None)
+        self._open = self.host.opener(self)
+        self.engine.configure(max_concurrent_streams=self.host.max_streams)
+        self.engine.begin(http2=self.http2, prior_knowledge=self.host.http2 and secure is None)
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """The client has said all. An HTTP/1 request that is complete is answered all the same
+        (RFC 9112 section 9.6); its application may learn of it from receive()."""
+        if self._over or not self.streams:
+            return False
+        complete = all(stream.body_done for stream in self.streams.values())
+        if self.http2 or self.scheme == "https" or not complete:
+            self.cut()
+            return False
+        self._half_closed = True
+        self._reading = False
+        for stream in list(self.streams.values()):
+            stream.hang_up()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Every request learns that nobody listens any more."""
+        self._over = True
+        self._transport = None
+        del self._open  # which knows this connection
+        self.gone = True
+        self._lose_all()
+        self.check_gone()
+
+    def tick(self, now: float) -> None:
+        """Called about once a second: gives up on a connection that has been idle for too long."""
+        if not self._over and (self._busy or self.running):
+            self._busy = False
+            self._deadline = now + self.host.keep_alive
+        elif self._transport is None or now < self._deadline:
+            pass
+        elif self._over:
+            self._transport.abort()
+        else:
+            self._shut_down()
+
+    # ---- events of the engine -----------------------------------------------------------------
+
+    def _on_head(self, event: Event) -> None:
+        if len(self.running) >= self._max_streams:
+            self._reset(event[1], CONSTANTS["CNO_RST_REFUSED_STREAM"])
+            return
+        self._busy = True
+        stream = self._open(event)
+        self.streams[event[1]] = stream
+        self.running.add(stream)
+        stream.task = self._start(stream.run())
+
+    def _on_other(self, event: Event) -> None:
+        if event[0] == _SETTINGS:
+            self.http2 = True
+            self.http_version = "2"
+            self._open = self.host.opener(self)
+        elif event[0] == _PONG and event[2] == _DRAINED:
+            self._finish_drain()
+
+    def _on_fault(self, event: Event) -> None:
+        self._unread = self._unread or not event[1]
+        super()._on_fault(event)
+
+    # ---- answering ----------------------------------------------------------------------------
+
+    def promise(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
+        """Pushes, where that is possible and wanted: begins a stream of ours. `fields` as for
+        Engine.answer. Raises UsageError."""
+        self.engine.push(parent, method, path, fields)
+        self._tell()
+        self.flush_soon()
+
+    def responded(self, stream: Stream) -> None:
+        """The response is complete: what is left of the request is not waited for."""
+        self.streams.pop(stream.id, None)
+        if not self.http2:
+            self._unread = not stream.body_done
+            if self.writable and self._transport is not None:
+                self._transport.write(self._output())
+            else:
+                self.flush()
+        else:
+            if not stream.body_done and not self._over:
+                self._reset(stream.id, CONSTANTS["CNO_RST_NO_ERROR"])
+            if not self._flushing:
+                self.flush_soon()
+        if self._batch.events_size:
+            self._tell()
+        if not self._reading or self._batch.kept:  # an eager task may answer within the read
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """The answer is out that what follows on the connection had to wait for."""
+        self._full = False
+        if self._half_closed:
+            self._end()
+        elif self._batch.kept:
+            self.loop.call_soon(self.go_on)
+        else:
+            self._update_reading()
+
+    def break_off(self, stream: Stream) -> None:
+        """A response that cannot be completed: the client must not take it for whole."""
+        if self.streams.pop(stream.id, None) is None or self._over:
+            return
+        self._reset(stream.id, CONSTANTS["CNO_RST_INTERNAL_ERROR"])
+        self.flush()
+        if not self.http2 and self._transport is not None:
+            self._over = True
+            self._transport.abort()
+
+    # ---- the end ------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """No new requests: HTTP/2 hears of it twice, a round trip apart (RFC 9113 section 6.8);
+        HTTP/1 with the next answer, or at once when idle."""
+        if self._over or self._draining:
+            return
+        if self.http2:
+            self.engine.shutdown(final=False)
+            self.engine.ping(_DRAINED)
+            self._draining = True
+            self.loop.call_later(DRAIN, self._finish_drain)
+            self.flush()
+        else:
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        self.engine.shutdown(final=True)
+        self.flush()
+        self._tell()
+        if not self.streams:
+            self._end()  # what there is of a request is not one yet
+
+    def cut(self) -> None:
+        """Ends everything now; applications are told first."""
+        self._over = True
+        self._lose_all()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _finish_drain(self) -> None:
+        if self._draining and not self._over:
+            self._draining = False
+            self._shut_down()
+
+    def _end(self) -> None:
+        """All is said: the transport closes once the client has had it."""
+        if self._over or self._transport is None:
+            return
+        self._over = True
+        self._lose_all()
+        self.flush()
+        # Only where more may come in is a close a danger to what went out.
+        unread = self._unread or (self.http2 and self._busy)
+        if self._half_closed or not unread or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._deadline = self.loop.time() + LINGER
+        self._transport.write_eof()
+        self._update_reading()
+
+    def check_gone(self) -> None:
+        """Forgets a connection that has neither transport nor application any more."""
+        if self.gone and not self.running:
+            self.host.closed(self)
