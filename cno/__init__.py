@@ -2,13 +2,27 @@
 
 `cno.run(app, **options)` serves until a signal. `async with cno.serve(app, **options) as server`
 serves inside a running event loop. The options are those of `cno-asgi --help`. Below ASGI there are
-`cno.Server`, whose handler is one coroutine function, and `cno.raw`, the engine itself.
+`cno.Server`, whose handler is one coroutine function, `cno.connect` and `cno.request` on the other
+side, and `cno.raw`, the engine itself.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cno.channel import Channel
+    from cno.client import Client, Push, Response
+    from cno.dial import connect, request
+    from cno.failures import (
+        BadResponse,
+        ConnectFailed,
+        ConnectionLost,
+        ConnectTimeout,
+        RequestFailed,
+        RequestTimeout,
+        StreamReset,
+        TLSFailed,
+        Unprocessed,
+    )
     from cno.server import Request, Server, ServerGroup
     from cno.service import serve
     from cno.serving import ClientDisconnected
@@ -17,23 +31,56 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadResponse",
     "Channel",
+    "Client",
     "ClientDisconnected",
+    "ConnectFailed",
+    "ConnectTimeout",
+    "ConnectionLost",
+    "Push",
     "Request",
+    "RequestFailed",
+    "RequestTimeout",
+    "Response",
     "Server",
     "ServerGroup",
+    "StreamReset",
+    "TLSFailed",
+    "Unprocessed",
     "__version__",
+    "connect",
+    "request",
     "run",
     "serve",
 ]
 
 # Loaded on first use: `import cno` alone costs nothing.
 _HOMES = {
+    **dict.fromkeys(
+        (
+            "BadResponse",
+            "ConnectFailed",
+            "ConnectTimeout",
+            "ConnectionLost",
+            "RequestFailed",
+            "RequestTimeout",
+            "StreamReset",
+            "TLSFailed",
+            "Unprocessed",
+        ),
+        "cno.failures",
+    ),
     "Channel": "cno.channel",
+    "Client": "cno.client",
     "ClientDisconnected": "cno.serving",
+    "Push": "cno.client",
     "Request": "cno.server",
+    "Response": "cno.client",
     "Server": "cno.server",
     "ServerGroup": "cno.server",
+    "connect": "cno.dial",
+    "request": "cno.dial",
     "run": "cno.supervisor",
     "serve": "cno.service",
 }

@@ -6,11 +6,12 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from copy import copy
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Protocol, TypeAlias, cast
 
-from cno.connection import QUANTUM, Connection
+from cno.connection import QUANTUM, Connection, Stream
 from cno.engine import Error
 
 # Octets that a line of a payload (`readline`, `readuntil`) may have.
@@ -32,18 +33,19 @@ Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable 
 
 
 class Payload(asyncio.StreamReader):
-    """The body of a request. What is not read is not let in: the window of an HTTP/2 stream opens,
+    """The body of a message. What is not read is not let in: the window of an HTTP/2 stream opens,
     and HTTP/1 is read, as octets are taken from here.
 
-    After the client has left, or the answer is complete, reading raises a ConnectionError.
+    Reading raises a ConnectionError when the rest will not come: the other side has left, or on a
+    server the answer is complete.
     """
 
     # Of StreamReader, which has no public way to know when a reader waits and what it took. This is
     # about the same in every Python from 3.4 on, and tests/test_server.py notices if it changes.
     _buffer: bytearray
 
-    def __init__(self, conn: Connection, stream: int, *, expect: bool) -> None:
-        self._failure: type[ConnectionError] | None = None
+    def __init__(self, conn: Connection, stream: int, *, expect: bool = False) -> None:
+        self._failure: ConnectionError | None = None
         super().__init__(limit=LINE, loop=conn.loop)
         self._conn = conn
         self._stream = stream
@@ -56,15 +58,15 @@ class Payload(asyncio.StreamReader):
         self._held += len(data)
         return len(self._buffer)
 
-    def fail(self, failure: type[ConnectionError]) -> None:
-        """No more of it will come."""
+    def fail(self, failure: ConnectionError) -> None:
+        """No more of it will come: reading raises copies of `failure`."""
         self._failure = failure
-        self.set_exception(failure())
+        self.set_exception(failure)
 
-    # An exception that is kept would keep, with its traceback, who keeps it.
+    # One that was raised would keep, with its traceback, who keeps it.
     @property
     def _exception(self) -> ConnectionError | None:
-        return self._failure("the rest of this body will not come") if self._failure else None
+        return copy(self._failure)
 
     @_exception.setter
     def _exception(self, _: object) -> None:
@@ -138,6 +140,21 @@ async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerat
         if not part:
             return
         yield octets_of(part)
+
+
+async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
+    """Writes all of a body, but not its end, as the windows and the transport allow.
+
+    Raises what `body` does, Connection.gone_error, StreamGone, Disconnected, and UsageError for a
+    body longer than was said.
+    """
+    async with aclosing(parts_of(body, conn.loop)) as parts:
+        async for part in parts:
+            taken = conn.engine.write(stream.id, part[:QUANTUM], False)
+            if taken < len(part):
+                await conn.write_rest(stream, part, taken, False)
+            conn.flush_soon()
+            await conn.take_turns(stream, len(part))
 
 
 def octets_of(part: object) -> Octets:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from marshal import dumps
 from typing import TypeAlias
 
 # As a caller may give them, and as the engine tells them.
 Headers: TypeAlias = Iterable[tuple[str | bytes, str | bytes]]
 Fields: TypeAlias = list[tuple[bytes, bytes]]
+
+# Fields behind a body: a function is asked for them when it is complete.
+Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
 
 
 def as_text(value: bytes) -> str:
@@ -32,3 +35,13 @@ def pairs(fields: Fields) -> list[tuple[str, str]]:
 def packed(headers: Headers) -> bytes:
     """Fields as cno.engine takes them."""
     return dumps([(as_octets(name), as_octets(value)) for name, value in headers], 2)
+
+
+def lowered(headers: Headers) -> Fields:
+    """Fields to be sent, with names in lower case (RFC 9113 section 8.2)."""
+    return [(as_octets(name).lower(), as_octets(value)) for name, value in headers]
+
+
+def trailing(trailers: Headers | Callable[[], Headers]) -> bytes:
+    """Trailers as cno.engine takes them."""
+    return packed(trailers() if callable(trailers) else trailers)

@@ -8,16 +8,26 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from cno.body import Body, Octets, Payload, octets_of, parts_of, size_of
+from cno.body import Body, Octets, Payload, octets_of, size_of, write_parts
 from cno.config import Config
 from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
-from cno.fields import Fields, Headers, as_octets, as_text, packed, pairs
+from cno.fields import (
+    Fields,
+    Headers,
+    Trailers,
+    as_octets,
+    as_text,
+    lowered,
+    packed,
+    pairs,
+    trailing,
+)
 from cno.host import MERCY, Keeper
 from cno.logs import error as log
 from cno.serving import ClientDisconnected, Opener, ServerConnection
@@ -25,13 +35,15 @@ from cno.serving import ClientDisconnected, Opener, ServerConnection
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# Why a body that is read ends in an error.
+_REST = "the rest of this body will not come"
+
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
 
 # How far a response is.
 _WAITING, _BODY, _DONE = range(3)
 
-Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
 Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
 
@@ -194,9 +206,9 @@ class Request:
             if self.body_done:
                 payload.feed_eof()
             elif self._lost:
-                payload.fail(ClientDisconnected)
+                payload.fail(ClientDisconnected(_REST))
             elif self._state == _DONE:
-                payload.fail(ConnectionAbortedError)
+                payload.fail(ConnectionAbortedError(_REST))
             self._payload = payload
         return self._payload
 
@@ -225,7 +237,7 @@ class Request:
         """Nothing can be sent any more: the handler is cancelled."""
         self._lost = True
         if self._payload is not None and not self.body_done:
-            self._payload.fail(ClientDisconnected)
+            self._payload.fail(ClientDisconnected(_REST))
         # It has no task yet while it takes its first step at once, which is the current one then.
         task = vars(self).get("task") or asyncio.current_task(self.conn.loop)
         if task is not None and self in self.conn.running:
@@ -316,7 +328,7 @@ class Request:
             raise ValueError(f"{code} is no informational status")
         try:
             with suppress(StreamGone, Disconnected):
-                self.conn.engine.head(self.id, code, b"", b"", _lowered(headers), False)
+                self.conn.engine.head(self.id, code, b"", b"", dumps(lowered(headers), 2), False)
                 self.conn.flush_soon()
         except UsageError as error:
             raise ValueError(f"the response cannot be sent: {error}") from None
@@ -333,7 +345,7 @@ class Request:
         pushed = sum(not stream.id % 2 for stream in conn.running)
         if self._state == _DONE or self._lost or pushed >= conn.host.max_streams:
             return
-        own = [(as_octets(name).lower(), as_octets(value)) for name, value in headers]
+        own = lowered(headers)
         names = {name for name, _ in own}
         inherited = [pair for pair in _target(self.raw_headers) if pair[0] not in names]
         try:
@@ -369,7 +381,7 @@ class Request:
                 conn.flush_soon()
                 if self.method == "CONNECT":
                     conn.loop.call_soon(conn.go_on)
-                await self._write_parts(body)
+                await write_parts(conn, self, body)
         finally:
             aclose = getattr(body, "aclose", None)
             if aclose is not None:
@@ -377,32 +389,18 @@ class Request:
         if trailers is None:
             conn.engine.write(self.id, b"", True)
         else:
-            conn.engine.tail(self.id, packed(trailers() if callable(trailers) else trailers))
+            conn.engine.tail(self.id, trailing(trailers))
         self._finish()
-
-    async def _write_parts(self, body: Body) -> None:
-        conn = self.conn
-        async with aclosing(parts_of(body, conn.loop)) as parts:
-            async for part in parts:
-                taken = conn.engine.write(self.id, part[:QUANTUM], False)
-                if taken < len(part):
-                    await conn.write_rest(self, part, taken, False)
-                conn.flush_soon()
-                await conn.take_turns(self, len(part))
 
     def _finish(self) -> None:
         """The response is complete."""
         self._state = _DONE
         if not self.body_done and self._payload is not None:
-            self._payload.fail(ConnectionAbortedError)
+            self._payload.fail(ConnectionAbortedError(_REST))
         self.conn.responded(self)
 
 
 # ---- fields -------------------------------------------------------------------------------------
-
-
-def _lowered(headers: Headers) -> bytes:
-    return dumps([(as_octets(name).lower(), as_octets(value)) for name, value in headers], 2)
 
 
 def _target(fields: Fields) -> Fields:

@@ -12,11 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
     {"_engine", "_accel"},
-    {"__init__", "interface", "config", "logs", "engine", "fields"},
+    {"__init__", "interface", "config", "logs", "engine", "fields", "failures"},
     {"raw", "connection", "lifespan", "loader", "listen", "tls"},
     {"serving", "channel", "body"},
     {"scope", "host"},
-    {"server"},
+    {"server", "exchange"},
+    {"requester"},
+    {"client"},
+    {"dial"},
     {"asgi"},
     {"accel"},
     {"gateway"},
@@ -62,7 +65,7 @@ def test_only_the_binding_sees_the_engine(module: str) -> None:
     assert module == "accel" or "_accel" not in imports(module)
 
 
-@pytest.mark.parametrize("module", ["server", "body", "channel"])
+@pytest.mark.parametrize("module", ["server", "client", "body", "channel"])
 def test_the_server_knows_no_asgi(module: str) -> None:
     known, seen = {module}, set()
     while known - seen:
@@ -73,7 +76,20 @@ def test_the_server_knows_no_asgi(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["engine", "raw", "scope", "asgi", "accel", "server", "body", "channel"]
+    "module",
+    [
+        "engine",
+        "raw",
+        "scope",
+        "asgi",
+        "accel",
+        "server",
+        "client",
+        "requester",
+        "exchange",
+        "body",
+        "channel",
+    ],
 )
 def test_protocol_layers_own_no_sockets(module: str) -> None:
     source = (ROOT / "cno" / f"{module}.py").read_text()

@@ -1,0 +1,170 @@
+"""cno.connect and cno.request: from a URL to a connection, and to a response."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, urlsplit
+
+from cno.body import Body
+from cno.client import Client, ClientOptions, RequestOptions, Response
+from cno.failures import ConnectFailed, ConnectTimeout, TLSFailed
+from cno.fields import Headers
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Of a scheme: whether there is TLS, whether HTTP/2 is spoken without asking, the port.
+_SCHEMES = {
+    "http": (False, False, 80),
+    "https": (True, False, 443),
+    "h2c": (False, True, 80),
+    "h2": (True, True, 443),
+}
+
+# What a URL may have beside letters and digits (RFC 3986 section 3.3); "%" because it is quoted.
+_TARGET = "/%:@!$&'()*+,;=~-._?"
+
+
+class ConnectOptions(ClientOptions, total=False):
+    """What connect() takes by name."""
+
+    http2: bool
+    ssl_ctx: ssl.SSLContext | None
+    ssl_hostname: str | None
+    timeout_connect: float | None
+
+
+class RequestOnceOptions(ConnectOptions, RequestOptions, total=False):
+    """What request() takes by name."""
+
+
+@dataclass
+class _Place:
+    """Where a URL leads."""
+
+    secure: bool
+    http2: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.secure else "http"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+def _parse(url: str) -> _Place:
+    """Raises ValueError that says what is wrong with it."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(f"{url!r}: the scheme is none of {', '.join(_SCHEMES)}")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} has no host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with credentials: give an authorization field instead")
+    secure, http2, usual = _SCHEMES[parts.scheme]
+    try:
+        port = parts.port or usual
+        host = parts.hostname if parts.hostname.isascii() else _idna(parts.hostname)
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from None
+    name = f"[{host}]" if ":" in host else host
+    authority = name if port == usual else f"{name}:{port}"
+    target = parts.path or "/"
+    if "?" in url.partition("#")[0]:
+        target += f"?{parts.query}"
+    return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
+
+
+def _idna(host: str) -> str:
+    return host.encode("idna").decode()
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop | None,
+    url: str,
+    *,
+    http2: bool = True,
+    ssl_ctx: ssl.SSLContext | None = None,
+    ssl_hostname: str | None = None,
+    timeout_connect: float | None = 30.0,
+    **options: Unpack[ClientOptions],
+) -> Client:
+    """A connection to where `url` leads; what is behind the authority does not matter.
+
+    `loop` None is the running one. Schemes are http, https, and for HTTP/2 that is not asked for
+    (as with `force_http2`) h2c and h2. With TLS the server's certificate is verified by the
+    system's trust store for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off;
+    `ssl_ctx`, whose ALPN is set accordingly, and `ssl_hostname` stand in for these two.
+    `timeout_connect` is in seconds, for TCP and TLS together. The other options are those of
+    Client.
+
+    Raises ConnectFailed, or of it ConnectTimeout or TLSFailed, and ValueError for the URL.
+    """
+    loop = loop or asyncio.get_running_loop()
+    place = _parse(url)
+    if place.http2:
+        options["force_http2"] = True
+    tls = None
+    if place.secure:
+        tls = ssl_ctx or ssl.create_default_context()
+        force = options.get("force_http2", False)
+        tls.set_alpn_protocols(["h2"] if force else ["h2", "http/1.1"] if http2 else ["http/1.1"])
+    elif ssl_ctx is not None or ssl_hostname is not None:
+        raise ValueError(f"{url!r} has no TLS for ssl_ctx and ssl_hostname")
+    client = Client(loop, place.authority, place.scheme, **options)
+    making = loop.create_connection(
+        lambda: client,
+        place.host,
+        place.port,
+        ssl=tls,
+        server_hostname=(ssl_hostname or place.host) if tls else None,
+    )
+    try:
+        await asyncio.wait_for(making, timeout_connect)
+    except asyncio.TimeoutError:
+        raise ConnectTimeout(f"{place.url}: no connection in {timeout_connect:g} s") from None
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or error.reason or error
+        raise TLSFailed(f"{place.url}: TLS failed: {why}") from error
+    except ssl.CertificateError as error:
+        raise TLSFailed(f"{place.url}: {error}") from error
+    except OSError as error:
+        raise ConnectFailed(f"{place.url}: {error.strerror or error}") from error
+    return client
+
+
+async def request(
+    loop: asyncio.AbstractEventLoop | None,
+    method: str,
+    url: str,
+    headers: Headers = (),
+    payload: Body = b"",
+    **options: Unpack[RequestOnceOptions],
+) -> Response:
+    """connect(), and one request on that connection, with the options of both.
+
+    The connection stays open until `response.conn.close()`; `async with` the response ends it too.
+    Raises what connect() and Client.request() raise.
+    """
+    about: RequestOptions = {}
+    if "trailers" in options:
+        about["trailers"] = options.pop("trailers")
+    if "inform" in options:
+        about["inform"] = options.pop("inform")
+    client = await connect(loop, url, **cast(ConnectOptions, options))
+    try:
+        response = await client.request(method, _parse(url).target, headers, payload, **about)
+    except BaseException:
+        client.close()
+        raise
+    response.ends_connection()
+    return response

@@ -1,0 +1,276 @@
+"""A request of a client and its response, from the making of the one to the end of the other, as
+the connection knows them; what the user of the client has of them lies in client.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
+
+from cno.body import Body, Payload, write_parts
+from cno.channel import Channel
+from cno.connection import Connection
+from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
+from cno.failures import RequestFailed
+from cno.fields import Fields, Trailers, pairs, trailing
+
+# Seconds that a request with `expect: 100-continue` waits for the server to want its body (RFC 9110
+# section 10.1.1): one that does not know of it says nothing.
+EXPECT = 1.0
+
+# Octets of an HTTP/1 response that nobody wants any more which are read past, so that the
+# connection can be used again.
+DISCARD = 262144
+
+_FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
+_TUNNEL: int = CONSTANTS["CNO_MESSAGE_UPGRADE"]
+
+Inform = Callable[[int, list[tuple[str, str]]], object]
+
+
+class Carrier(Connection):
+    """What an exchange asks of its connection."""
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nobody wants any more of this exchange."""
+        raise NotImplementedError
+
+    def said_all(self) -> None:
+        """The end of a request was written."""
+        raise NotImplementedError
+
+    def watch(self, exchange: Exchange) -> None:
+        """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
+        raise NotImplementedError
+
+
+class Exchange:
+    """A request and its response."""
+
+    id = 0  # of the stream; 0 while the request waits for its turn
+    deadline: float | None = None  # of the server, by the clock of the loop
+    uploading: asyncio.Task[None] | None = None
+    sent = False  # all of the request was written
+    withheld = False  # what is left of it will never be
+    unwanted = False  # nobody wants the rest of the response
+    failure: RequestFailed | None = None
+    answer: Event | None = None  # the head of the response
+    body_done = False  # the response is complete
+    trailers: Fields | None = None
+
+    payload: ResponsePayload
+    _pushes: Channel | None = None
+    _wanted: asyncio.Future[None] | None = None  # the server wants the body
+    _discarded = 0
+
+    def __init__(
+        self,
+        conn: Carrier,
+        method: str,
+        fields: Fields,
+        timeout: float | None,
+        inform: Inform | None = None,
+    ) -> None:
+        """`timeout` in seconds; `inform` is called with the status and the fields of each
+        informational response."""
+        self.conn = conn
+        self.method = method
+        self.fields = fields
+        self.timeout = timeout
+        self._inform = inform
+        self._waiters: list[asyncio.Future[None]] = []  # for the head of the response
+
+    # ---- what the connection does -------------------------------------------------------------
+
+    def head(self, event: Event) -> None:
+        """A response head has come."""
+        flags, code = event[2], event[3]
+        if code < 200 and not flags & _TUNNEL:
+            if code == 100:
+                self._go_ahead()
+            if self._inform is not None:
+                self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
+            self.progress()
+            return
+        self.payload = ResponsePayload(self)
+        self.answer = event
+        self.deadline = None
+        if flags & _FINAL:
+            self.feed_end(None)
+        self._wake()
+
+    def feed(self, data: bytes) -> int:
+        """A part of the body of the response; returns how many octets wait to be read."""
+        self.progress()
+        if not self.unwanted:
+            return self.payload.feed(data)
+        self._discarded += len(data)
+        if self._discarded > DISCARD:
+            self.conn.abandon(self)
+        return 0
+
+    def feed_end(self, trailers: Fields | None) -> None:
+        """The response is complete."""
+        self.body_done = True
+        self.deadline = None
+        self.trailers = trailers
+        self.payload.feed_eof()
+        self._no_more_pushes()
+        if self.withheld:
+            self.conn.abandon(self)
+
+    def lost(self) -> None:
+        """The stream has ended."""
+        if not self.body_done:
+            self.fail(self.failure or RequestFailed("the exchange has ended"))
+        self.stop()
+
+    def fail(self, failure: RequestFailed) -> None:
+        """No more of the response will come."""
+        self.failure = failure
+        self.deadline = None
+        if self.answer is not None and not self.body_done:
+            self.payload.fail(failure)
+        self._no_more_pushes()
+        self._wake()
+
+    def stop(self) -> None:
+        """No more of the request is sent."""
+        if self.uploading is not None:
+            self.uploading.cancel()
+            self.uploading = None
+
+    def discard(self) -> None:
+        """What there is to read is of no use, and nor is what comes."""
+        self.unwanted = True
+        self.fail(RequestFailed("the response was closed"))
+        self.drop_pushes()
+
+    def drop_pushes(self) -> None:
+        """What was promised and not taken is not wanted."""
+        while self._pushes is not None and not self._pushes.empty():
+            self._pushes.get_nowait().cancel()
+
+    def progress(self) -> None:
+        """Something has moved: the server has its time again."""
+        if self.deadline is not None:
+            self.conn.watch(self)
+
+    # ---- what its user does -------------------------------------------------------------------
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether the response grants a tunnel."""
+        return self.answer is not None and self.answer[2] & _TUNNEL != 0
+
+    @property
+    def waits_to_send(self) -> bool:
+        """Whether the server must have its say before the body is sent."""
+        names = [name for name, _ in self.fields]
+        return self.method == "CONNECT" or b"upgrade" in names or b"expect" in names
+
+    @property
+    def pushes(self) -> Channel:
+        """What the server promises beside the response, up to its end."""
+        if self._pushes is None:
+            self._pushes = Channel()
+            if self.body_done or self.failure is not None:
+                self._pushes.close()
+        return self._pushes
+
+    async def answered(self) -> Event:
+        """Returns the head of the response when it is there. Raises what the request failed
+        with."""
+        while self.answer is None:
+            if self.failure is not None:
+                raise copy(self.failure)
+            waiter = self.conn.loop.create_future()
+            self._waiters.append(waiter)
+            self.conn.watch(self)
+            await waiter
+        return self.answer
+
+    async def upload(self, body: Body, trailers: Trailers) -> None:
+        """Writes the body of the request. What goes wrong with it goes wrong with the response."""
+        try:
+            try:
+                if await self._is_wanted():
+                    await write_parts(self.conn, self, body)
+                    if trailers is None:
+                        self.conn.engine.write(self.id, b"", True)
+                    else:
+                        self.conn.engine.tail(self.id, trailing(trailers))
+                    self.sent = True
+                    self.uploading = None
+                    self.conn.said_all()
+                else:
+                    self.withheld = True
+                    self.uploading = None
+                    if self.body_done:
+                        self.conn.abandon(self)
+            finally:
+                if (aclose := getattr(body, "aclose", None)) is not None:
+                    await aclose()  # whoever fills it must not wait for us
+        except (StreamGone, Disconnected, self.conn.gone_error):
+            self.uploading = None  # the response is complete without it, or has failed
+        except UsageError as error:
+            self._upload_failed(ValueError(f"the request cannot be sent: {error}"))
+        except Exception as error:
+            self._upload_failed(error)
+
+    # ---- within -------------------------------------------------------------------------------
+
+    async def _is_wanted(self) -> bool:
+        """Returns when it is known whether the server wants the body."""
+        if any(name == b"expect" for name, _ in self.fields):
+            if self.answer is None:
+                self._wanted = self.conn.loop.create_future()
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wanted, EXPECT)
+            # What succeeds may come ahead of the body.
+            return self.answer is None or self.answer[3] < 400
+        if self.waits_to_send:
+            await self.answered()
+            return self.tunnel
+        return True
+
+    def _upload_failed(self, error: Exception) -> None:
+        self.uploading = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters.clear()
+        self.fail(RequestFailed(f"the body of the request failed: {error!r}"))
+        self.conn.abandon(self)
+
+    def _go_ahead(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    def _wake(self) -> None:
+        self._go_ahead()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    def _no_more_pushes(self) -> None:
+        if self._pushes is not None:
+            self._pushes.close()
+
+
+class ResponsePayload(Payload):
+    """The body of a response. Who reads waits no longer than the exchange may."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange.conn, exchange.id)
+        self._exchange = exchange
+
+    async def _wait_for_data(self, caller: str) -> None:
+        self._exchange.conn.watch(self._exchange)
+        try:
+            await super()._wait_for_data(caller)
+        finally:
+            self._exchange.deadline = None

@@ -1,0 +1,440 @@
+"""The connection of a client: whose turn it is, how long the server may take, and how it ends.
+
+Knows requests as exchanges; what its user has of them lies in client.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from copy import copy
+from marshal import dumps
+from typing import Any, cast
+
+from cno.connection import Stream
+from cno.engine import (
+    CONSTANTS,
+    Disconnected,
+    Engine,
+    Event,
+    ProtocolError,
+    UsageError,
+    WouldBlock,
+)
+from cno.exchange import Carrier, Exchange
+from cno.failures import (
+    BadResponse,
+    ConnectionLost,
+    RequestFailed,
+    RequestTimeout,
+    StreamReset,
+    Unprocessed,
+)
+from cno.fields import Fields, as_octets
+
+# Octets of one response that HTTP/2 lets come before they are read (SETTINGS_INITIAL_WINDOW_SIZE).
+WINDOW = 262144
+
+# Requests that wait for their turn.
+WAITING = 10000
+
+# Seconds between octets of an HTTP/1 response that nobody wants any more, before its connection
+# ends.
+PATIENCE = 5.0
+
+# Seconds that the server has to take our last words.
+LINGER = 2.0
+
+_PUSH: int = CONSTANTS["CNO_EVENT_PUSH"]
+_PONG: int = CONSTANTS["CNO_EVENT_PONG"]
+_SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
+_REMOTE: int = CONSTANTS["CNO_REMOTE"]
+_CANCEL: int = CONSTANTS["CNO_RST_CANCEL"]
+_REFUSED: int = CONSTANTS["CNO_RST_REFUSED_STREAM"]
+_CODES = {
+    code: name.removeprefix("CNO_RST_")
+    for name, code in CONSTANTS.items()
+    if name.startswith("CNO_RST_")
+}
+
+
+class _StreamEnded(ConnectionResetError):
+    """For who writes a body: the response is complete without it, or has failed."""
+
+
+class Requester(Carrier):
+    """A connection to a server, before it has a face."""
+
+    gone_error = _StreamEnded
+    streams: dict[int, Exchange]
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None = None,
+        authority: str = "",
+        scheme: str = "https",
+        *,
+        force_http2: bool = False,
+        push: bool = True,
+        timeout: float | None = 60.0,
+        timeout_idle: float | None = None,
+        ping_interval: float | None = None,
+    ) -> None:
+        """`loop` None is the running one. `authority` is host[:port], `scheme` "http" or "https".
+
+        HTTP/2 is spoken where TLS has agreed on it (ALPN), or by `force_http2` anyway. Without
+        `push` the server is told not to push. `timeout` is for how long the server may say and take
+        nothing while a request waits for it; `timeout_idle` for how long the connection stays open
+        without a request. `ping_interval` has HTTP/2 send a PING when nothing has come for so long,
+        and give up when nothing has come for so long again.
+        """
+        super().__init__(loop or asyncio.get_running_loop(), Engine(server=False))
+        self.authority = authority
+        self.scheme = scheme
+        self.timeout = timeout
+        self.engine.manual_flow()
+        self.engine.configure(enable_push=int(push), initial_window_size=WINDOW)
+        self._force_http2 = force_http2
+        self._timeout_idle = timeout_idle
+        self._ping_interval = ping_interval
+        self._scheme = (b":scheme", as_octets(scheme))
+        self._authority = (b":authority", as_octets(authority))
+        # Requests that wait for their turn, with what their heads are made of.
+        self._queue: OrderedDict[Exchange, tuple[asyncio.Future[None], bytes, bytes]]
+        self._queue = OrderedDict()
+        self._failure: RequestFailed | None = None  # why the connection takes no requests
+        self._closed = self.loop.create_future()
+        self._alarm: asyncio.TimerHandle | None = None  # for the first deadline
+        self._alarm_at = 0.0
+        self._idling: asyncio.TimerHandle | None = None
+        self._pinging: asyncio.TimerHandle | None = None
+        self._heard = True  # since the last look
+        self._pinged = False
+        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._pings_sent = 0
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether HTTP/2 is spoken."""
+        return self.http2
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended, or is about to: a request would fail."""
+        return self._failure is not None
+
+    # ---- requests -----------------------------------------------------------------------------
+
+    async def _begin(self, exchange: Exchange, target: bytes, fields: Fields) -> None:
+        """Writes the head of a request when it is its turn."""
+        blob = dumps(fields, 2)
+        if not self._queue and self._write_head(exchange, target, blob):
+            return
+        if len(self._queue) >= WAITING:
+            raise RequestFailed(f"{WAITING} requests wait for this connection already")
+        turn = self.loop.create_future()
+        self._queue[exchange] = turn, target, blob
+        self.watch(exchange)
+        await turn
+
+    def _fields(self, exchange: Exchange, size: int) -> Fields:
+        """All fields of a request."""
+        scheme, authority, others = self._scheme, self._authority, []
+        tunnel, unsized = exchange.method == "CONNECT", size > 0
+        for pair in exchange.fields:
+            name = pair[0]
+            if name in (b":authority", b"host"):
+                authority = (b":authority", pair[1])
+            elif name == b":scheme":
+                scheme = pair
+            else:
+                others.append(pair)
+                unsized = unsized and name != b"content-length"
+                tunnel = tunnel and name != b":protocol"
+        if unsized:
+            others.append((b"content-length", b"%d" % size))
+        return others if tunnel else [scheme, authority, *others]
+
+    def _write_head(self, exchange: Exchange, target: bytes, fields: bytes) -> bool:
+        """Whether it was its turn. Raises ValueError and Unprocessed."""
+        if self._failure is not None or self._transport is None:
+            raise Unprocessed(f"{self._failure or self._name() + ' is not connected'}")
+        stream = self.engine.next_stream
+        method = as_octets(exchange.method)
+        try:
+            self.engine.head(stream, 0, method, target, fields, exchange.sent)
+        except WouldBlock:
+            return False
+        except UsageError as error:
+            raise ValueError(f"the request cannot be sent: {error}") from None
+        except Disconnected as error:
+            raise Unprocessed(f"{self._name()} takes no more requests: {error}") from None
+        exchange.id = stream
+        self.streams[stream] = exchange
+        if self._batch.events_size:
+            self._tell()
+        if self._idling is not None:
+            self._idling.cancel()
+            self._idling = None
+        return True
+
+    def said_all(self) -> None:
+        """The end of a request was written."""
+        if self._batch.events_size:
+            self._tell()
+        self.flush_soon()
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Nobody wants any more of this exchange. What is under way on HTTP/1 is read past, or ends
+        the connection."""
+        exchange.stop()
+        if self._queue.pop(exchange, None) is not None:
+            return
+        if self.streams.get(exchange.id) is not exchange:
+            exchange.drop_pushes()
+        elif self.http2:
+            exchange.discard()
+            self._cancel(exchange)
+        elif exchange.sent and not exchange.unwanted and not exchange.tunnel:
+            exchange.discard()
+            exchange.timeout = PATIENCE
+            self.watch(exchange)
+            self.consumed(exchange.id, 0)
+        else:
+            self._cut(ConnectionLost(f"a request to {self._name()} was given up halfway"))
+
+    def _cancel(self, exchange: Exchange) -> None:
+        """Resets a stream of HTTP/2."""
+        del self.streams[exchange.id]
+        self._lose(exchange)
+        self._reset(exchange.id, _CANCEL)
+        self._tell()
+        self._next()
+        self.flush_soon()
+
+    def _next(self) -> None:
+        """Makes the requests whose turn it is."""
+        while self._queue:
+            exchange, (turn, target, fields) = next(iter(self._queue.items()))
+            if not turn.done():
+                try:
+                    if not self._write_head(exchange, target, fields):
+                        return
+                except (ValueError, RequestFailed) as error:
+                    turn.set_exception(error)
+                else:
+                    turn.set_result(None)
+            self._queue.pop(exchange, None)
+        if not self.streams and self._timeout_idle is not None and self._idling is None:
+            self._idling = self.loop.call_later(self._timeout_idle, self.close)
+
+    # ---- the transport ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins as what ALPN chose."""
+        super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, transport)
+        secure: Any = transport.get_extra_info("ssl_object")
+        agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
+        self.http2 = agreed or self._force_http2
+        self.engine.begin(http2=self.http2)
+        self.flush()
+        self._next()
+        if self.http2 and self._ping_interval is not None:
+            self._pinging = self.loop.call_later(self._ping_interval, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets of the server."""
+        self._heard = True
+        super().data_received(data)
+
+    def eof_received(self) -> bool:
+        """The server has said all: a response whose end was not announced is complete now (RFC 9112
+        section 6.3)."""
+        if not self._over:
+            with suppress(ProtocolError):  # of which the events tell
+                self.engine.eof()
+            self._tell()
+            self._drop(ConnectionLost(f"{self._name()} has closed the connection"))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What is under way has failed."""
+        self._transport = None
+        self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+        for timer in (self._alarm, self._idling, self._pinging):
+            if timer is not None:
+                timer.cancel()
+
+    async def take_turns(self, stream: Stream, size: int) -> None:
+        """See Connection.take_turns."""
+        cast(Exchange, stream).progress()
+        await super().take_turns(stream, size)
+
+    # ---- events of the engine -----------------------------------------------------------------
+
+    def _on_head(self, event: Event) -> None:
+        if (exchange := self.streams.get(event[1])) is not None:
+            exchange.head(event)
+
+    def _on_end(self, stream: Stream, event: Event) -> None:
+        exchange = cast(Exchange, stream)
+        if exchange.failure is None and not exchange.body_done:
+            exchange.failure = self._why(event[2] & 0xFFFFFFFF, event[3])
+        self._lose(exchange)
+        self._next()
+
+    def _why(self, code: int, side: int) -> RequestFailed:
+        """What a stream has ended with that is not complete."""
+        if self._failure is not None:
+            return self._failure
+        if side != _REMOTE:
+            text = f"{self._name()} has closed the connection in the middle of the response"
+            return ConnectionLost(text)
+        if code == _REFUSED:
+            return Unprocessed(f"{self._name()} has not processed the request")
+        name = _CODES.get(code, str(code))
+        return StreamReset(f"{self._name()} has reset the stream: {name}", code)
+
+    def _on_other(self, event: Event) -> None:
+        if event[0] == _PUSH:
+            self._on_push(*event[1:])
+        elif event[0] == _SETTINGS:
+            self._next()
+        elif event[0] == _PONG:
+            pong = self._pings.get(event[2])
+            if pong is not None and not pong.done():
+                pong.set_result(None)
+
+    def _on_push(
+        self, stream: int, parent: int, method: str, target: bytes, fields: Fields
+    ) -> None:
+        exchange = Exchange(self, method, fields, self.timeout)
+        exchange.id = stream
+        exchange.sent = True
+        self.streams[stream] = exchange
+        if (asked := self.streams.get(parent)) is None or asked.unwanted:
+            self.abandon(exchange)
+        else:
+            self._promised(asked, exchange, target)
+
+    def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
+        """Beside the response to `asked` there will be one to what was not asked."""
+        raise NotImplementedError
+
+    def _on_fault(self, event: Event) -> None:
+        _, stream, reason, _, _, text = event
+        failure = BadResponse(f"{self._name()} broke the protocol: {text} ({reason})", reason)
+        if not stream:
+            self._failure = self._failure or failure
+        elif (exchange := self.streams.get(stream)) is not None:
+            exchange.failure = failure
+
+    # ---- time ---------------------------------------------------------------------------------
+
+    def watch(self, exchange: Exchange) -> None:
+        """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
+        if exchange.timeout is not None:
+            when = exchange.deadline = self.loop.time() + exchange.timeout
+            if self._alarm is None or when < self._alarm_at:
+                self._set_alarm(when)
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self.loop.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        """The time of the first exchange is over, unless something has moved."""
+        self._alarm = None
+        now = self.loop.time()
+        for exchange in [*self.streams.values(), *self._queue]:
+            if exchange.deadline is not None and exchange.deadline <= now:
+                self._time_out(exchange)
+        left = [*self.streams.values(), *self._queue]
+        deadlines = [exchange.deadline for exchange in left if exchange.deadline is not None]
+        if deadlines:
+            self._set_alarm(min(deadlines))
+
+    def _time_out(self, exchange: Exchange) -> None:
+        text = f"nothing has come from {self._name()} for {exchange.timeout:g} s"
+        if exchange in self._queue:
+            turn = self._queue.pop(exchange)[0]
+            if not turn.done():
+                turn.set_exception(RequestTimeout(f"{text}: the request was not sent"))
+        elif self.streams.get(exchange.id) is exchange:  # the one before may have ended all
+            exchange.failure = RequestTimeout(text)
+            if self.http2:
+                self._cancel(exchange)
+            else:
+                self._cut(ConnectionLost(text))
+
+    def _look(self) -> None:
+        """Is the server there?"""
+        interval = cast(float, self._ping_interval)
+        if not self._heard and self._pinged:
+            self._cut(ConnectionLost(f"{self._name()} does not answer a PING for {interval:g} s"))
+            return
+        self._pinged = not self._heard
+        if self._pinged:
+            with suppress(Disconnected):
+                self.engine.ping(bytes(8))
+            self.flush()
+        self._heard = False
+        self._pinging = self.loop.call_later(interval, self._look)
+
+    # ---- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ends the connection: what is under way fails. wait_closed() returns when it has ended."""
+        if self._over:
+            return
+        for exchange in list(self.streams.values()):
+            self._reset(exchange.id, _CANCEL)
+        with suppress(Disconnected):
+            self.engine.shutdown(final=True)
+        self._drop(Unprocessed(f"the connection to {self._name()} was closed here"))
+
+    async def wait_closed(self) -> None:
+        """Returns when the connection has ended."""
+        await asyncio.shield(self._closed)
+
+    def _end(self) -> None:
+        self._drop(Unprocessed(f"{self._name()} has ended the connection"))
+
+    def _cut(self, failure: RequestFailed) -> None:
+        """Ends the connection without a word."""
+        self._drop(failure)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _drop(self, failure: RequestFailed) -> None:
+        """The connection is over: so is what is under way, with `failure` unless another is known.
+        What has not been sent can be sent again elsewhere."""
+        if self._failure is None:
+            self._failure = failure
+        if not self._over:
+            self.flush()
+            self._over = True
+            if self._transport is not None:
+                self._transport.close()
+                self._idling = self.loop.call_later(LINGER, self._transport.abort)
+        while self.streams:
+            exchange = self.streams.popitem()[1]
+            exchange.failure = exchange.failure or self._failure
+            self._lose(exchange)
+        for turn, _, _ in self._queue.values():
+            if not turn.done():
+                turn.set_exception(Unprocessed(f"{self._failure}: the request was not sent"))
+        self._queue.clear()
+        for pong in self._pings.values():
+            if not pong.done():
+                pong.set_exception(copy(self._failure))
+
+    def _name(self) -> str:
+        return self.authority or "the server"

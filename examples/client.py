@@ -1,0 +1,59 @@
+"""python examples/client.py http://127.0.0.1:8000/
+
+A client on cno.request: prints responses, and what the server pushes with them. Beside http:// and
+https://, h2c:// speaks HTTP/2 without TLS, and h2:// HTTP/2 whatever TLS agreed on.
+"""
+
+import argparse
+import asyncio
+import ssl
+import sys
+
+import cno
+
+
+async def show(response: cno.Response, title: str) -> None:
+    """Prints a response as it comes."""
+    print(f"--- {title}: {response.code}")
+    for name, value in response.headers:
+        print(f"{name}: {value}")
+    print(flush=True)
+    while data := await response.payload.read(65536):
+        sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    for name, value in response.trailers:
+        print(f"{name}: {value}")
+
+
+async def show_pushes(response: cno.Response) -> None:
+    """Prints what the server sends unasked."""
+    async for push in response.pushed:
+        await show(await push.response, f"pushed: {push.method} {push.path}")
+
+
+async def main() -> None:
+    """Makes the requests of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="+")
+    parser.add_argument("--method", default="GET")
+    parser.add_argument("--data", help="the file to send", type=argparse.FileType("rb"))
+    parser.add_argument("--cacert", help="a file of certificates (PEM) to trust instead")
+    args = parser.parse_args()
+
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context(cafile=args.cacert) if args.cacert else None
+    headers = [("user-agent", "cno-example")]
+    for url in args.url:
+        async with await cno.request(
+            loop, args.method, url, headers, args.data, ssl_ctx=context
+        ) as response:
+            version = "HTTP/2" if response.conn.is_http2 else "HTTP/1.1"
+            await show(response, f"{version} {args.method} {url}")
+            await show_pushes(response)
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except (ConnectionError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
