@@ -90,6 +90,12 @@ class Request:
         self._hung_up = True
         self._wake()
 
+    def awaited(self) -> object | None:
+        """What waits for more of the body before anything was answered."""
+        if self.body_done or not self._waiters or self._state not in (_WAITING, _HELD):
+            return None
+        return self._waiters[-1]
+
     def lost(self) -> None:
         """Nothing can be sent any more."""
         self._lost = self._shut = True

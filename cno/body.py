@@ -43,6 +43,7 @@ class Payload(asyncio.StreamReader):
     # Of StreamReader, which has no public way to know when a reader waits and what it took. This is
     # about the same in every Python from 3.4 on, and tests/test_server.py notices if it changes.
     _buffer: bytearray
+    _waiter: asyncio.Future[None] | None
 
     def __init__(self, conn: Connection, stream: int, *, expect: bool = False) -> None:
         self._failure: ConnectionError | None = None
@@ -57,6 +58,11 @@ class Payload(asyncio.StreamReader):
         self.feed_data(data)
         self._held += len(data)
         return len(self._buffer)
+
+    @property
+    def reader(self) -> asyncio.Future[None] | None:
+        """What waits for more of it: another thing after each part."""
+        return self._waiter
 
     def fail(self, failure: ConnectionError) -> None:
         """No more of it will come: reading raises copies of `failure`."""

@@ -231,6 +231,27 @@ class Config:
     timeout_keep_alive: float = _row(
         5.0, _seconds, TIMEOUTS, "Close an idle connection after this.", metavar="SECONDS"
     )
+    timeout_request_head: float = _row(
+        30.0,
+        _seconds,
+        TIMEOUTS,
+        "For the head of a request, from its first octet or the connection on; 0: for ever.",
+        metavar="SECONDS",
+    )
+    timeout_request_body: float = _row(
+        30.0,
+        _seconds,
+        TIMEOUTS,
+        "Answer 408 when the application waits this long for a part of the body; 0: for ever.",
+        metavar="SECONDS",
+    )
+    timeout_response_write: float = _row(
+        60.0,
+        _seconds,
+        TIMEOUTS,
+        "Cut a client that takes nothing of a response for this long; 0: for ever.",
+        metavar="SECONDS",
+    )
     timeout_graceful_shutdown: float | None = _row(
         None,
         _seconds,

@@ -350,6 +350,12 @@ class Engine:
         return count
 
     @property
+    def head_begun(self) -> bool:
+        """Whether a part of a head is kept until the rest of it comes; on HTTP/1 also of a line
+        within a chunked body."""
+        return bool(self.conn.head_scanned or self.conn.block_stream)
+
+    @property
     def pending(self) -> int:
         """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
         `feed(b"")` goes on with them."""

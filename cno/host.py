@@ -20,6 +20,9 @@ class Keeper:
         self.loop = loop
         self.http2: bool = config.http2
         self.keep_alive: float = config.timeout_keep_alive
+        self.head_timeout: float = config.timeout_request_head
+        self.body_timeout: float = config.timeout_request_body
+        self.write_timeout: float = config.timeout_response_write
         self.max_streams: int = config.h2_max_concurrent_streams
         self.connections: set[ServerConnection] = set()
         self.defaults = Defaults(_default_fields(config))

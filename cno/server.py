@@ -57,6 +57,9 @@ class ServerOptions(TypedDict, total=False):
     date_header: bool
     header: Sequence[tuple[bytes, bytes] | tuple[str, str] | str]
     timeout_keep_alive: float
+    timeout_request_head: float
+    timeout_request_body: float
+    timeout_response_write: float
 
 
 # ---- connections --------------------------------------------------------------------------------
@@ -232,6 +235,12 @@ class Request:
 
     def hang_up(self) -> None:
         """The client says no more. It gets its answer."""
+
+    def awaited(self) -> object | None:
+        """What waits for more of the body before anything was answered."""
+        if self.body_done or self._payload is None or self._state != _WAITING:
+            return None
+        return self._payload.reader
 
     def lost(self) -> None:
         """Nothing can be sent any more: the handler is cancelled."""

@@ -6,18 +6,19 @@ Knows requests by what they let happen to them, and nothing of ASGI.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
+from marshal import dumps
 from typing import Any, Protocol
 
 from cno import connection
-from cno.connection import Connection
-from cno.engine import CONSTANTS, Defaults, Engine, Event
-
-# Seconds for the first request of a connection to arrive.
-FIRST_REQUEST = 30.0
+from cno.connection import Connection, peer_name
+from cno.engine import CONSTANTS, Defaults, Engine, Error, Event
+from cno.logs import error as log
 
 # Seconds that the peer has to close after us, so that our last words are not lost to a reset.
 LINGER = 2.0
@@ -54,6 +55,10 @@ class Stream(connection.Stream, Protocol):
     def hang_up(self) -> None:
         """The client says no more, but may still listen."""
 
+    def awaited(self) -> object | None:
+        """What waits for more of the body before anything was answered: another thing after each
+        part."""
+
 
 Opener = Callable[[Event], Stream]
 
@@ -64,8 +69,13 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     http2: bool
     defaults: Defaults
-    keep_alive: float  # seconds
     max_streams: int
+
+    # Seconds; all but the first are for ever when 0.
+    keep_alive: float
+    head_timeout: float
+    body_timeout: float
+    write_timeout: float
 
     def opened(self, connection: ServerConnection) -> None:
         """A connection has a transport."""
@@ -103,8 +113,13 @@ class ServerConnection(Connection):
         self.http_version = "1.1"
         self._unread = False  # the peer may be sending what we will not read
         self._busy = False  # since the last tick
-        self._deadline = self.loop.time() + FIRST_REQUEST  # for something to happen
         self._draining = False  # between the two GOAWAYs
+        now = self.loop.time()
+        self._deadline = now + (host.head_timeout or math.inf)  # for something to happen
+        self._head_since = now  # a head is under way
+        self._taken_at = now  # the client has read of what waits for it
+        self._untaken = 0  # octets, at the last tick
+        self._waits: dict[object, float] = {}  # since when things wait for the client
 
     # ---- the transport ------------------------------------------------------------------------
 
@@ -150,18 +165,6 @@ class ServerConnection(Connection):
         self.gone = True
         self._lose_all()
         self.check_gone()
-
-    def tick(self, now: float) -> None:
-        """Called about once a second: gives up on a connection that has been idle for too long."""
-        if not self._over and (self._busy or self.running):
-            self._busy = False
-            self._deadline = now + self.host.keep_alive
-        elif self._transport is None or now < self._deadline:
-            pass
-        elif self._over:
-            self._transport.abort()
-        else:
-            self._shut_down()
 
     # ---- events of the engine -----------------------------------------------------------------
 
@@ -235,6 +238,69 @@ class ServerConnection(Connection):
             self._over = True
             self._transport.abort()
 
+    # ---- time ---------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Called about once a second: gives up on a client that takes too long."""
+        if self._transport is None:
+            return
+        untaken = self._transport.get_write_buffer_size()
+        # What an application adds while there is room hides what the client takes.
+        if not untaken or untaken < self._untaken or (self.writable and self.running):
+            self._taken_at = now
+        self._untaken = untaken
+        if not self._over and (not self.engine.head_begun or (self.streams and not self.http2)):
+            self._head_since = now
+        if _late(now - self._taken_at, self.host.write_timeout):
+            self._give_up("it takes nothing of the response")
+        elif self._over:
+            if untaken:
+                self._deadline = now + LINGER
+            elif now >= self._deadline:
+                self._transport.abort()
+        elif _late(now - self._head_since, self.host.head_timeout):
+            self._give_up("it does not complete the head of a request")
+        elif self._busy or self.running or untaken:
+            self._busy = False
+            self._deadline = now + self.host.keep_alive
+            self._check_waits(now)
+        elif now >= self._deadline and self._head_since == now:
+            self._shut_down()
+
+    def _check_waits(self, now: float) -> None:
+        """Gives up streams whose application waits for the client."""
+        waits: dict[object, float] = {}
+        blocked = {stream.id: future for future, stream in self._blocked.items()}
+        for stream in list(self.streams.values()):
+            writer, limit = blocked.get(stream.id), self.host.write_timeout
+            wait = writer or stream.awaited()
+            if unanswered := writer is None:
+                limit = self.host.body_timeout
+            if wait is not None:
+                waits[wait] = since = self._waits.get(wait, now)
+                if _late(now - since, limit):
+                    self._give_up_stream(stream, unanswered=unanswered)
+        self._waits = waits
+
+    def _give_up_stream(self, stream: Stream, *, unanswered: bool) -> None:
+        what = "sends nothing of the body" if unanswered else "takes nothing of the response"
+        log.info("%s - gave up stream %d: it %s", peer_name(self), stream.id, what)
+        if unanswered:
+            with suppress(Error):
+                fields = dumps([(b"connection", b"close")], 2)
+                self.answer(stream.id, 408, fields, b"", 0)  # RFC 9110 section 15.5.9
+            self._lose(stream)
+            self.responded(stream)
+        else:
+            del self.streams[stream.id]
+            self._lose(stream)
+            self._reset(stream.id, CONSTANTS["CNO_RST_CANCEL"])
+            self.flush_soon()
+
+    def _give_up(self, why: str) -> None:
+        log.info("%s - cut: %s", peer_name(self), why)
+        self.cut()
+
     # ---- the end ------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
@@ -279,10 +345,10 @@ class ServerConnection(Connection):
         self.flush()
         # Only where more may come in is a close a danger to what went out.
         unread = self._unread or (self.http2 and self._busy)
+        self._deadline = self.loop.time() + LINGER
         if self._half_closed or not unread or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._deadline = self.loop.time() + LINGER
         self._transport.write_eof()
         self._update_reading()
 
@@ -290,3 +356,7 @@ class ServerConnection(Connection):
         """Forgets a connection that has neither transport nor application any more."""
         if self.gone and not self.running:
             self.host.closed(self)
+
+
+def _late(seconds: float, limit: float) -> bool:
+    return 0 < limit <= seconds
