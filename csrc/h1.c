@@ -505,10 +505,11 @@ static char *put_start_line(char *at, const struct cno_message_t *msg, struct cn
         return PUT_LITERAL(at, " HTTP/1.1\r\n");
     }
     struct cno_buffer_t reason = msg->method.size ? msg->method : cno__reason_phrase(msg->code);
+    unsigned code = (unsigned)msg->code;
     at = PUT_LITERAL(at, "HTTP/1.1 ");
-    *at++ = (char)('0' + msg->code / 100);
-    *at++ = (char)('0' + msg->code / 10 % 10);
-    *at++ = (char)('0' + msg->code % 10);
+    *at++ = (char)('0' + code / 100);
+    *at++ = (char)('0' + code / 10 % 10);
+    *at++ = (char)('0' + code % 10);
     *at++ = ' ';
     at = put(at, reason.data, reason.size);
     return PUT_LITERAL(at, "\r\n");
@@ -517,14 +518,13 @@ static char *put_start_line(char *at, const struct cno_message_t *msg, struct cn
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
                         uint32_t skipped) {
     for (size_t i = 0; i < count; i++) {
-        if (skipped >> ids[i] & 1)
-            continue;
-        if (ids[i] == CNO_NAME_P_AUTHORITY)
-            at = PUT_LITERAL(at, "host");
-        else if (list[i].name.data[0] == ':')
-            continue;
-        else
-            at = put(at, list[i].name.data, list[i].name.size);
+        struct cno_buffer_t name = list[i].name;
+        if ((skipped | CNO__PSEUDO) >> ids[i] & 1) {
+            if (ids[i] != CNO_NAME_P_AUTHORITY)
+                continue;
+            name = (struct cno_buffer_t){"host", 4};
+        }
+        at = put(at, name.data, name.size);
         at = PUT_LITERAL(at, ": ");
         at = put(at, list[i].value.data, list[i].value.size);
         at = PUT_LITERAL(at, "\r\n");
@@ -585,10 +585,8 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     const char *wrong = cno__check_out(msg->headers, msg->headers_len, 0, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
-    for (size_t i = 0; msg->code && i < msg->headers_len; i++)
-        if (msg->headers[i].name.data[0] == ':')
-            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
-                                 "field %zu: pseudo-field not allowed", i);
+    if (msg->code && meta.pseudo)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "pseudo-field in a response");
     if (!cno__value_is_valid(msg->method.data, msg->method.size))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "octets no start line can hold");
