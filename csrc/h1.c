@@ -343,6 +343,30 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
 }
 
+// Octets up to which what is being read, once it has begun, can only go on or go wrong by a line end.
+static size_t line_limit(const struct cno_connection_t *c) {
+    const struct cno_limits_t *limits = &c->limits;
+    switch ((enum CNO_H1_READ)c->read) {
+        case CNO_H1_HEAD:
+            return c->head_scanned < limits->line && limits->line < limits->head ? limits->line
+                                                                                 : limits->head;
+        case CNO_H1_CHUNK_LINE:
+            return CNO_MAX_H1_CHUNK_LINE;
+        case CNO_H1_TRAILERS:
+            return CNO_MAX_H1_TRAILERS;
+        default:
+            return 0;
+    }
+}
+
+int cno__h1_waits(struct cno_connection_t *c, const char *data, size_t size) {
+    size_t seen = c->head_scanned, limit = seen ? line_limit(c) : 0;
+    if (seen >= limit || size >= limit - seen || memchr(data, '\n', size))
+        return 0;
+    c->head_scanned += (uint32_t)size;
+    return 1;
+}
+
 int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
     switch ((enum CNO_H1_READ)c->read) {
         case CNO_H1_START:
