@@ -59,6 +59,19 @@ static inline unsigned not_in_value16(const char *data) {
         bad &= ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(octets, _mm_set1_epi8('\t')));
     return bad;
 }
+
+// `first` is moved to where the least of signed octets is, so that one comparison is enough.
+static inline __m128i between16(__m128i octets, char first, char last) {
+    return _mm_cmplt_epi8(_mm_add_epi8(octets, _mm_set1_epi8((char)(0x80 - first))),
+                          _mm_set1_epi8((char)(0x81 - first + last)));
+}
+
+static inline unsigned not_in_target16(const char *data) {
+    __m128i octets = _mm_loadu_si128((const __m128i *)data);
+    __m128i hash = _mm_cmpeq_epi8(octets, _mm_set1_epi8('#'));
+    return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(hash, between16(octets, '!', '~'))) ^
+           0xffff;
+}
 #endif
 
 size_t cno__value_span(const char *data, size_t size) {
@@ -82,6 +95,13 @@ size_t cno__value_span(const char *data, size_t size) {
 
 size_t cno__target_span(const char *data, size_t size) {
     size_t i = 0;
+#ifdef __SSE2__
+    for (size_t end = size & ~(size_t)15; i < end; i += 16) {
+        unsigned bad = not_in_target16(data + i);
+        if (bad)
+            return i + (unsigned)__builtin_ctz(bad);
+    }
+#endif
     for (; size - i >= 8; i += 8) {
         uint64_t bad = not_in_target(cno__load8(data + i));
         if (bad)
@@ -220,12 +240,6 @@ static inline uint64_t not_common(uint64_t word) {
 }
 
 #ifdef __SSE2__
-// `first` is moved to where the least of signed octets is, so that one comparison is enough.
-static inline __m128i between16(__m128i octets, char first, char last) {
-    return _mm_cmplt_epi8(_mm_add_epi8(octets, _mm_set1_epi8((char)(0x80 - first))),
-                          _mm_set1_epi8((char)(0x81 - first + last)));
-}
-
 // The same for sixteen octets: one bit each.
 static inline unsigned not_common16(__m128i octets) {
     __m128i lower = _mm_or_si128(octets, _mm_set1_epi8(0x20));
