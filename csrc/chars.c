@@ -37,7 +37,7 @@ static inline uint64_t not_in_target(uint64_t word) {
 // The index of the first lane in memory order with its top bit set; `lanes` is not 0.
 static inline size_t first_lane(uint64_t lanes) {
 #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (size_t)__builtin_ctzll(lanes) / 8;
+    return (unsigned)__builtin_ctzll(lanes) / 8;
 #else
     unsigned char top[sizeof(lanes)];
     memcpy(top, &lanes, sizeof(lanes));
@@ -53,19 +53,34 @@ static inline size_t first_lane(uint64_t lanes) {
 static inline unsigned not_in_value16(const char *data) {
     __m128i octets = _mm_loadu_si128((const __m128i *)data);
     __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(0x1f)), octets);
-    __m128i tab = _mm_cmpeq_epi8(octets, _mm_set1_epi8('\t'));
     __m128i del = _mm_cmpeq_epi8(octets, _mm_set1_epi8(0x7f));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, control), del));
+    unsigned bad = (unsigned)_mm_movemask_epi8(_mm_or_si128(control, del));
+    if (bad)  // HTAB is rare
+        bad &= ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(octets, _mm_set1_epi8('\t')));
+    return bad;
+}
+
+// `first` is moved to where the least of signed octets is, so that one comparison is enough.
+static inline __m128i between16(__m128i octets, char first, char last) {
+    return _mm_cmplt_epi8(_mm_add_epi8(octets, _mm_set1_epi8((char)(0x80 - first))),
+                          _mm_set1_epi8((char)(0x81 - first + last)));
+}
+
+static inline unsigned not_in_target16(const char *data) {
+    __m128i octets = _mm_loadu_si128((const __m128i *)data);
+    __m128i hash = _mm_cmpeq_epi8(octets, _mm_set1_epi8('#'));
+    return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(hash, between16(octets, '!', '~'))) ^
+           0xffff;
 }
 #endif
 
 size_t cno__value_span(const char *data, size_t size) {
     size_t i = 0;
 #ifdef __SSE2__
-    for (; size - i >= 16; i += 16) {
+    for (size_t end = size & ~(size_t)15; i < end; i += 16) {
         unsigned bad = not_in_value16(data + i);
         if (bad)
-            return i + (size_t)__builtin_ctz(bad);
+            return i + (unsigned)__builtin_ctz(bad);
     }
 #endif
     for (; size - i >= 8; i += 8) {
@@ -80,6 +95,13 @@ size_t cno__value_span(const char *data, size_t size) {
 
 size_t cno__target_span(const char *data, size_t size) {
     size_t i = 0;
+#ifdef __SSE2__
+    for (size_t end = size & ~(size_t)15; i < end; i += 16) {
+        unsigned bad = not_in_target16(data + i);
+        if (bad)
+            return i + (unsigned)__builtin_ctz(bad);
+    }
+#endif
     for (; size - i >= 8; i += 8) {
         uint64_t bad = not_in_target(cno__load8(data + i));
         if (bad)
@@ -204,35 +226,37 @@ int cno__name_is_token(const char *name, size_t size) {
     return size != 0;
 }
 
-// Lowers the letters of a word. Returns the lanes that hold anything but letters, digits and '-',
-// of which almost all names are made.
-static inline uint64_t lower_name(uint64_t word, uint64_t *lower) {
-    uint64_t low = word & LANES(0x7f);
-    uint64_t is_upper = (low + LANES(0x80 - 'A')) & ~(low + LANES(0x7f - 'Z')) & LANES(0x80);
-    *lower = word | is_upper >> 2;
-    low |= is_upper >> 2;
-    uint64_t is_letter = (low + LANES(0x80 - 'a')) & ~(low + LANES(0x7f - 'z'));
+// Almost all names are made of letters, digits and '-'. Such octets are lower-case with this bit set in
+// each; digits and '-' have it anyway.
+#define LOWER LANES(0x20)
+
+// The lanes that hold anything else.
+static inline uint64_t not_common(uint64_t word) {
+    uint64_t low = word & LANES(0x7f), lower = low | LOWER;
+    uint64_t is_letter = (lower + LANES(0x80 - 'a')) & ~(lower + LANES(0x7f - 'z'));
     uint64_t is_digit = (low + LANES(0x80 - '0')) & ~(low + LANES(0x7f - '9'));
     uint64_t not_dash = (low ^ LANES('-')) + LANES(0x7f);
     return ((~is_letter & ~is_digit & not_dash) | word) & LANES(0x80);
 }
 
 #ifdef __SSE2__
-static inline __m128i between16(__m128i octets, char first, char last) {
-    return _mm_and_si128(_mm_cmpgt_epi8(octets, _mm_set1_epi8((char)(first - 1))),
-                         _mm_cmpgt_epi8(_mm_set1_epi8((char)(last + 1)), octets));
-}
-
-// The same for sixteen octets, which go to `lower`: one bit each.
-static inline unsigned lower_name16(const char *data, char *lower) {
-    __m128i octets = _mm_loadu_si128((const __m128i *)data);
-    octets = _mm_or_si128(octets, _mm_and_si128(between16(octets, 'A', 'Z'), _mm_set1_epi8(0x20)));
-    _mm_storeu_si128((__m128i *)lower, octets);
+// The same for sixteen octets: one bit each.
+static inline unsigned not_common16(__m128i octets) {
+    __m128i lower = _mm_or_si128(octets, _mm_set1_epi8(0x20));
+    __m128i letter = between16(lower, 'a', 'z'), digit = between16(octets, '0', '9');
     __m128i dash = _mm_cmpeq_epi8(octets, _mm_set1_epi8('-'));
-    __m128i common = _mm_or_si128(between16(octets, 'a', 'z'), between16(octets, '0', '9'));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(common, dash)) ^ 0xffff;
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, digit), dash)) ^ 0xffff;
 }
 #endif
+
+// Whether two words hold nothing else.
+static inline int are_common(uint64_t first, uint64_t last) {
+#ifdef __SSE2__
+    return !not_common16(_mm_set_epi64x((long long)last, (long long)first));
+#else
+    return !(not_common(first) | not_common(last));
+#endif
+}
 
 // How many of the octets at `data` are letters, digits and '-', at least as far as whole words show.
 static inline size_t common_name(const char *data, size_t size, char *lower) {
@@ -240,21 +264,25 @@ static inline size_t common_name(const char *data, size_t size, char *lower) {
     uint64_t word, others;
 #ifdef __SSE2__
     for (; size - i >= 16; i += 16) {
-        unsigned bad = lower_name16(data + i, lower + i);
+        __m128i octets = _mm_loadu_si128((const __m128i *)(data + i));
+        unsigned bad = not_common16(octets);
+        _mm_storeu_si128((__m128i *)(lower + i), _mm_or_si128(octets, _mm_set1_epi8(0x20)));
         if (bad)
-            return i + (size_t)__builtin_ctz(bad);
+            return i + (unsigned)__builtin_ctz(bad);
     }
 #endif
     for (; size - i >= 8; i += 8) {
-        others = lower_name(cno__load8(data + i), &word);
-        cno__store8(lower + i, word);
+        word = cno__load8(data + i);
+        others = not_common(word);
+        cno__store8(lower + i, word | LOWER);
         if (others)
             return i + first_lane(others);
     }
     if (i == size || size < 8)
         return i;
-    others = lower_name(cno__load8(data + size - 8), &word);
-    cno__store8(lower + size - 8, word);
+    word = cno__load8(data + size - 8);
+    others = not_common(word);
+    cno__store8(lower + size - 8, word | LOWER);
     return others ? size - 8 + first_lane(others) : size;
 }
 
@@ -265,25 +293,8 @@ size_t cno__token_lower(const char *data, size_t size, char *lower) {
     return i;
 }
 
-int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
-    if (size >= 8 && size <= 16) {
-        uint64_t first = cno__load8(name), last = cno__load8(name + size - 8), f, l;
-        if (!(lower_name(first, &f) | lower_name(last, &l))) {
-            cno__store8(lower, f);
-            cno__store8(lower + size - 8, l);
-            *changed = f != first || l != last;
-            return 1;
-        }
-    } else if (size >= 4 && size < 8) {
-        uint64_t both = cno__load_upto8(name, size), b;
-        if (!lower_name(both, &b)) {
-            uint32_t first = (uint32_t)b, last = (uint32_t)(b >> 32);
-            memcpy(lower, &first, sizeof(first));
-            memcpy(lower + size - 4, &last, sizeof(last));
-            *changed = b != both;
-            return 1;
-        }
-    }
+// A name of any length and of any octets.
+static int any_name_lower(const char *name, size_t size, char *lower, int *changed) {
     size_t i = size && name[0] == ':';
     if (i == size)
         return 0;
@@ -291,6 +302,26 @@ int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
     if (i + cno__token_lower(name + i, size - i, lower + i) < size)
         return 0;
     *changed = !cno__same(name, lower, size);
+    return 1;
+}
+
+int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
+    if (size < 4 || size > 16)
+        return any_name_lower(name, size, lower, changed);
+    int is_word = size < 8;
+    uint64_t first = is_word ? cno__load_upto8(name, size) : cno__load8(name);
+    uint64_t last = is_word ? first : cno__load8(name + size - 8);
+    if (!are_common(first, last))
+        return any_name_lower(name, size, lower, changed);
+    *changed = (first & last & LOWER) != LOWER;
+    if (is_word) {
+        uint32_t start = (uint32_t)(first | LOWER), end = (uint32_t)((last | LOWER) >> 32);
+        memcpy(lower, &start, sizeof(start));
+        memcpy(lower + size - 4, &end, sizeof(end));
+    } else {
+        cno__store8(lower, first | LOWER);
+        cno__store8(lower + size - 8, last | LOWER);
+    }
     return 1;
 }
 

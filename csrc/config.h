@@ -101,6 +101,10 @@
 // Octets of spare capacity a buffer may keep while it is empty.
 #define CNO_BUFFER_KEEP 1024
 
+// Octets of an HTTP/1 head up to which its names are lowered on the stack: as many as a request line may
+// have. The names of a longer one are on the heap while it is told.
+#define CNO_INLINE_HEAD 8192
+
 // DATA frames that one on_writev gathers.
 #define CNO_MAX_GATHER 16
 

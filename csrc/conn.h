@@ -225,6 +225,8 @@ int cno__check_length(const struct cno__out_meta *, size_t size, int final);
 
 // Understands one more piece of input: CNO_OK, CNO__MORE, CNO__REFUSED or CNO_ERROR.
 int cno__h1_step(struct cno_connection_t *, struct cno__input *);
+// Whether `size` octets, not 0, behind those of c->in have no line end, so that all of them wait for one.
+int cno__h1_waits(struct cno_connection_t *, const char *data, size_t size);
 // `size` octets of body follow at once; with `final` they are all of it.
 int cno__h1_write_head(struct cno_connection_t *, struct cno_stream_t *,
                        const struct cno_message_t *, size_t size, int final);

@@ -197,6 +197,8 @@ static size_t refill(const struct cno_connection_t *c, size_t size) {
 }
 
 static int feed(struct cno_connection_t *c, const char *data, size_t size) {
+    if (c->in.size && size && c->mode == CNO_MODE_H1 && cno__h1_waits(c, data, size))
+        return cno__bytes_append(&c->in, data, size);
     while (c->in.size) {
         size_t part = refill(c, size);
         if (cno__bytes_append(&c->in, data, part))

@@ -156,38 +156,37 @@ static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta)
 // Most heads come whole. Those that do not, or are not as they should be, are searched for their end
 // first, so that what a fault says does not depend on how the input was cut.
 static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
-                      struct cno_header_t *list, size_t *size) {
+                      struct cno_header_t *list, char names[CNO_INLINE_HEAD], size_t *size) {
     const struct cno__fault *fault = NULL;
     int server = cno__is_server(c);
     uint32_t line = server ? c->limits.line : 0;
     size_t limit = c->limits.line < c->limits.head ? c->limits.line : c->limits.head;
-    int whole = in->size < limit && cno__h1_ends_head(in->data, in->size);
-    *size = in->size;
-    if (whole && cno__bytes_reserve(&c->block, *size))
-        return CNO_ERROR;
-    if (whole && !cno__h1_parse_head(in->data, in->size, server, head, list, c->limits.fields,
-                                     c->block.data, size))
+    if (in->size < limit && in->size <= CNO_INLINE_HEAD && cno__h1_ends_head(in->data, in->size) &&
+        !cno__h1_parse_head(in->data, in->size, server, head, list, c->limits.fields, names, size))
         return CNO_OK;
     *size = cno__h1_find_head(in->data, in->size, &c->head_scanned, line, c->limits.head, &fault);
     if (fault)
         return refuse_head(c, in, fault, c->head_scanned);
     if (!*size)
         return CNO__MORE;
-    if (cno__bytes_reserve(&c->block, *size))
-        return CNO_ERROR;
-    fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, c->block.data,
-                               size);
+    if (*size > CNO_INLINE_HEAD) {
+        if (cno__bytes_reserve(&c->block, *size))
+            return CNO_ERROR;
+        names = c->block.data;
+    }
+    fault = cno__h1_parse_head(in->data, *size, server, head, list, c->limits.fields, names, size);
     return fault ? refuse_head(c, in, fault, *size) : CNO_OK;
 }
 
 static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     struct cno_header_t list[CNO_MAX_HEADERS_STORED + 2];
+    char names[CNO_INLINE_HEAD];
     struct cno__h1_head head = {0};
     struct cno__meta meta = {0};
     struct cno_message_t msg = {0};
     int server = cno__is_server(c);
     size_t size;
-    int r = parse_head(c, in, &head, list + 2 * server, &size);
+    int r = parse_head(c, in, &head, list + 2 * server, names, &size);
     if (r)
         return r;
     const struct cno__fault *fault = server ? cno__request_h1(&head, list, &msg, &meta)
@@ -203,7 +202,7 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
     cno__take(c, in, size);
     r = server ? take_request(c, c->current, &msg, &meta)
                : take_response(c, c->current, &msg, &meta);
-    cno__bytes_clear(&c->block);
+    cno__bytes_free(&c->block);
     return r;
 }
 
@@ -323,6 +322,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     if (!in->size || (in->data[0] == '\r' && in->size == 1))
         return CNO__MORE;
     struct cno_header_t list[CNO_MAX_H1_TRAILER_FIELDS];
+    char names[CNO_MAX_H1_TRAILERS];
     struct cno_tail_t tail = {list, 0};
     const struct cno__fault *fault = NULL;
     size_t size = 2, at = 0;
@@ -334,17 +334,37 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
         if (!size)
             return seen < CNO_MAX_H1_TRAILERS ? CNO__MORE
                                               : cno__refuse(c, &TRAILERS_TOO_LARGE, seen);
-        if (cno__bytes_reserve(&c->block, size))
-            return CNO_ERROR;
         fault = cno__h1_parse_fields(in->data, size, list, CNO_MAX_H1_TRAILER_FIELDS,
-                                     &tail.headers_len, c->block.data, &at);
+                                     &tail.headers_len, names, &at);
         if (fault || (fault = cno__trailers(list, &tail.headers_len, CNO_HTTP1)))
             return cno__refuse(c, fault, at);
     }
     cno__take(c, in, size);
-    int r = c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
-    cno__bytes_clear(&c->block);
-    return r;
+    return c->current ? finish_reading(c, c->current, &tail) : CNO_OK;
+}
+
+// Octets up to which what is being read, once it has begun, can only go on or go wrong by a line end.
+static size_t line_limit(const struct cno_connection_t *c) {
+    const struct cno_limits_t *limits = &c->limits;
+    switch ((enum CNO_H1_READ)c->read) {
+        case CNO_H1_HEAD:
+            return c->head_scanned < limits->line && limits->line < limits->head ? limits->line
+                                                                                 : limits->head;
+        case CNO_H1_CHUNK_LINE:
+            return CNO_MAX_H1_CHUNK_LINE;
+        case CNO_H1_TRAILERS:
+            return CNO_MAX_H1_TRAILERS;
+        default:
+            return 0;
+    }
+}
+
+int cno__h1_waits(struct cno_connection_t *c, const char *data, size_t size) {
+    size_t seen = c->head_scanned, limit = seen ? line_limit(c) : 0;
+    if (seen >= limit || size >= limit - seen || memchr(data, '\n', size))
+        return 0;
+    c->head_scanned += (uint32_t)size;
+    return 1;
 }
 
 int cno__h1_step(struct cno_connection_t *c, struct cno__input *in) {
@@ -509,10 +529,11 @@ static char *put_start_line(char *at, const struct cno_message_t *msg, struct cn
         return PUT_LITERAL(at, " HTTP/1.1\r\n");
     }
     struct cno_buffer_t reason = msg->method.size ? msg->method : cno__reason_phrase(msg->code);
+    unsigned code = (unsigned)msg->code;
     at = PUT_LITERAL(at, "HTTP/1.1 ");
-    *at++ = (char)('0' + msg->code / 100);
-    *at++ = (char)('0' + msg->code / 10 % 10);
-    *at++ = (char)('0' + msg->code % 10);
+    *at++ = (char)('0' + code / 100);
+    *at++ = (char)('0' + code / 10 % 10);
+    *at++ = (char)('0' + code % 10);
     *at++ = ' ';
     at = put(at, reason.data, reason.size);
     return PUT_LITERAL(at, "\r\n");
@@ -521,14 +542,13 @@ static char *put_start_line(char *at, const struct cno_message_t *msg, struct cn
 static char *put_fields(char *at, const struct cno_header_t *list, size_t count, const uint8_t *ids,
                         uint32_t skipped) {
     for (size_t i = 0; i < count; i++) {
-        if (skipped >> ids[i] & 1)
-            continue;
-        if (ids[i] == CNO_NAME_P_AUTHORITY)
-            at = PUT_LITERAL(at, "host");
-        else if (list[i].name.data[0] == ':')
-            continue;
-        else
-            at = put(at, list[i].name.data, list[i].name.size);
+        struct cno_buffer_t name = list[i].name;
+        if ((skipped | CNO__PSEUDO) >> ids[i] & 1) {
+            if (ids[i] != CNO_NAME_P_AUTHORITY)
+                continue;
+            name = (struct cno_buffer_t){"host", 4};
+        }
+        at = put(at, name.data, name.size);
         at = PUT_LITERAL(at, ": ");
         at = put(at, list[i].value.data, list[i].value.size);
         at = PUT_LITERAL(at, "\r\n");
@@ -589,10 +609,8 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
     const char *wrong = cno__check_out(msg->headers, msg->headers_len, 0, ids, &meta, &at);
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
-    for (size_t i = 0; msg->code && i < msg->headers_len; i++)
-        if (msg->headers[i].name.data[0] == ':')
-            return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field",
-                                 "field %zu: pseudo-field not allowed", i);
+    if (msg->code && meta.pseudo)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "pseudo-field in a response");
     if (!cno__value_is_valid(msg->method.data, msg->method.size))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
                              "octets no start line can hold");

@@ -128,55 +128,55 @@ static const struct cno__fault *parse_status_line(const char *line, size_t size,
     return NULL;
 }
 
-// One field line, from its first octet to its LF. Returns how many octets it is long, or 0 and a
-// fault. The lines end with CRLF, which is in no name: no loop runs past it.
-static size_t parse_field(const char *line, size_t size, struct cno_header_t *field, char *name,
-                          const struct cno__fault **fault, size_t *at) {
-    size_t i = cno__token_lower(line, size, name);
-    if (i == 0 || line[i] != ':') {
-        *at = i;
-        *fault = i == 0 && (line[0] == ' ' || line[0] == '\t') ? &OBS_FOLD : &BAD_NAME;
-        return 0;
+// One field line. Returns the one behind it, or NULL, a fault, and in *at the octet it is about. The
+// lines end with CRLF, which is in no name: no loop runs past it.
+static const char *parse_field(const char *line, const char *end, struct cno_header_t *field,
+                               char *name, const struct cno__fault **fault, const char **at) {
+    size_t size = cno__token_lower(line, (size_t)(end - line), name);
+    const char *value = line + size;
+    if (!size || *value != ':') {
+        *at = value;
+        *fault = !size && (*line == ' ' || *line == '\t') ? &OBS_FOLD : &BAD_NAME;
+        return NULL;
     }
-    field->name = (struct cno_buffer_t){name, i};
-    field->id = (uint8_t)cno__name_id(name, i);
+    field->name = (struct cno_buffer_t){name, size};
+    field->id = (uint8_t)cno__name_id(name, size);
     field->flags = 0;
-    i += line[i + 1] == ' ' ? 2 : 1;
-    while (line[i] == ' ' || line[i] == '\t')
-        i++;
-    size_t end = i + cno__value_span(line + i, size - i);
-    if (end + 1 >= size || line[end] != '\r' || line[end + 1] != '\n') {
-        *at = end;
-        *fault = end < size && line[end] == '\r' ? &BARE_CR : &BAD_VALUE;
-        return 0;
+    do
+        value++;
+    while (*value == ' ' || *value == '\t');
+    const char *cr = value + cno__value_span(value, (size_t)(end - value)), *last = cr;
+    if (end - cr < 2 || memcmp(cr, "\r\n", 2)) {
+        *at = cr;
+        *fault = cr < end && *cr == '\r' ? &BARE_CR : &BAD_VALUE;
+        return NULL;
     }
-    size_t last = end;
-    while (last > i && (line[last - 1] == ' ' || line[last - 1] == '\t'))
+    while (last > value && (last[-1] == ' ' || last[-1] == '\t'))
         last--;
-    field->value = (struct cno_buffer_t){line + i, last - i};
-    return end + 2;
+    field->value = (struct cno_buffer_t){value, (size_t)(last - value)};
+    return cr + 2;
 }
 
 const struct cno__fault *cno__h1_parse_fields(const char *data, size_t size,
                                               struct cno_header_t *list, size_t capacity,
                                               size_t *count, char *names, size_t *at) {
     const struct cno__fault *fault = NULL;
-    size_t i = 0, n = 0;
-    for (; data[i] != '\r' || data[i + 1] != '\n'; n++) {
-        if (n == capacity) {
-            *at = i;
+    const char *line = data, *end = data + size, *wrong = NULL;
+    struct cno_header_t *field = list;
+    for (; memcmp(line, "\r\n", 2); field++) {
+        if (field == list + capacity) {
+            *at = (size_t)(line - data);
             return &cno__h1_too_many_fields;
         }
-        size_t length = parse_field(data + i, size - i, &list[n], names, &fault, at);
-        if (!length) {
-            *at += i;
+        line = parse_field(line, end, field, names, &fault, &wrong);
+        if (!line) {
+            *at = (size_t)(wrong - data);
             return fault;
         }
-        names += list[n].name.size;
-        i += length;
+        names += field->name.size;
     }
-    *count = n;
-    *at = i + 2;
+    *count = (size_t)(field - list);
+    *at = (size_t)(line - data) + 2;
     return NULL;
 }
 

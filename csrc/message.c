@@ -96,14 +96,16 @@ static void read_priority(struct cno_buffer_t value, struct cno__meta *meta) {
     meta->priority = CNO__PRIORITY_DEFAULT;
 }
 
-// origin-form, absolute-form, asterisk-form with OPTIONS (RFC 9112 section 3.2).
+// Whether that is a path, or the asterisk-form with OPTIONS (RFC 9112 section 3.2).
+static int is_path(struct cno_buffer_t method, struct cno_buffer_t target) {
+    return target.size && (target.data[0] == '/' || (is(target, "*") && is(method, "OPTIONS")));
+}
+
 static const struct cno__fault *check_target(struct cno_buffer_t method,
                                              struct cno_buffer_t target) {
-    if (!target.size || cno__target_span(target.data, target.size) != target.size)
+    if (!is_path(method, target) || cno__target_span(target.data, target.size) != target.size)
         return &BAD_TARGET;
-    if (target.data[0] == '/' || (is(target, "*") && is(method, "OPTIONS")))
-        return NULL;
-    return &BAD_TARGET;
+    return NULL;
 }
 
 // ---- HTTP/2 in ---------------------------------------------------------------------------------
@@ -470,8 +472,8 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
         if ((fault = check_connect(meta)))
             return fault;
         authority = head->target;
-    } else if ((fault = check_target(head->method, head->target))) {
-        return fault;
+    } else if (!is_path(head->method, head->target)) {
+        return &BAD_TARGET;
     }
     if (!authority.data)
         authority = host;

@@ -88,6 +88,7 @@ struct cno__out_meta {
     uint8_t has_length;
     uint8_t close;                            // it said connection: close
     uint8_t upgrade, te, host, scheme;        // whether such a field is there
+    uint8_t pseudo;                           // whether any pseudo-field is there
     struct cno_buffer_t authority, protocol;  // those pseudo-fields; data = NULL without
 };
 

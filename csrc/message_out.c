@@ -16,6 +16,7 @@
 // What one of these says about the message. Returns what is wrong with it, or NULL.
 static const char *note_out(uint8_t *id, struct cno_buffer_t v, struct cno__out_meta *meta) {
     uint64_t length;
+    meta->pseudo |= CNO__PSEUDO >> *id & 1;
     switch ((enum CNO_NAME) * id) {
         case CNO_NAME_CONTENT_LENGTH:
             if (cno__parse_uint(v.data, v.size, &length) ||

@@ -63,9 +63,11 @@ static inline void cno__copy(char *to, const char *data, size_t size) {
         uint32_t first = cno__load4(data), last = cno__load4(data + size - 4);
         memcpy(to, &first, sizeof(first));
         memcpy(to + size - 4, &last, sizeof(last));
-    } else {
-        for (size_t i = 0; i < size; i++)
-            to[i] = data[i];
+    } else if (size) {
+        char first = data[0], middle = data[size / 2], last = data[size - 1];
+        to[0] = first;
+        to[size / 2] = middle;
+        to[size - 1] = last;
     }
 }
 

@@ -22,7 +22,7 @@ static int ref_value_is_valid(const char *s, size_t n) {
     return !n || !(s[0] == ' ' || s[0] == '\t' || s[n - 1] == ' ' || s[n - 1] == '\t');
 }
 
-static struct guard guard;
+static struct guard guard, written;
 
 // One octet `c` at `at` in `n` good ones, which end, or begin, where the page does.
 static int agrees(int begin, size_t n, size_t at, unsigned char c, char filler) {
@@ -41,11 +41,11 @@ static int agrees(int begin, size_t n, size_t at, unsigned char c, char filler) 
 }
 
 static void test_spans(void) {
-    static const char fillers[] = {'a', '~', '!', '\xff', '\x80'};
+    static const char fillers[] = {'a', '~', '!', '\xff', '\x80', '\t'};
     int bad = 0;
     guard_open(&guard, 1);
     for (size_t f = 0; f < sizeof(fillers); f++)
-        for (size_t n = 0; n < 27; n++)
+        for (size_t n = 0; n < 36; n++)
             for (size_t at = 0; at <= n; at++)
                 for (unsigned c = 0; c < 256; c++)
                     bad += !agrees((int)(c & 1), n, at, (unsigned char)c, fillers[f]);
@@ -123,6 +123,41 @@ static void test_names(void) {
     CHECK(!cno__name_is_valid_h2("", 0));
     CHECK(!cno__name_is_token("", 0));
     CHECK(!cno__name_is_token(":path", 5));
+}
+
+// The token at s[i..n) in lower case. Returns where it ends.
+static size_t ref_lower(const char *s, size_t n, size_t i, char *lower) {
+    for (; i < n && cno__tchar_lower[(unsigned char)s[i]]; i++)
+        lower[i] = (char)cno__tchar_lower[(unsigned char)s[i]];
+    return i;
+}
+
+// One octet `c` at `at` in a name of `n`; what is written ends where a page does, too.
+static int lowers(int begin, size_t n, size_t at, unsigned char c, char filler) {
+    char *s = begin ? guard.start : guard_last(&guard, n), *lower = guard_last(&written, n);
+    char expect[40] = ":";
+    int changed;
+    memset(s, filler, n);
+    if (at < n)
+        s[at] = (char)c;
+    size_t token = ref_lower(s, n, 0, expect), colon = n && s[0] == ':';
+    if (cno__token_lower(s, n, lower) != token || memcmp(lower, expect, token))
+        return 0;
+    int is_name = n > colon && ref_lower(s, n, colon, expect) == n;
+    if (cno__name_lower(s, n, lower, &changed) != is_name)
+        return 0;
+    return !is_name || (!memcmp(lower, expect, n) && changed == !!memcmp(expect, s, n));
+}
+
+static void test_lowering(void) {
+    static const char fillers[] = {'a', 'Z', '-', '9', '_'};
+    int bad = 0;
+    for (size_t f = 0; f < sizeof(fillers); f++)
+        for (size_t n = 0; n < 36; n++)
+            for (size_t at = 0; at <= n; at++)
+                for (unsigned c = 0; c < 256; c++)
+                    bad += !lowers((int)(c & 1), n, at, (unsigned char)c, fillers[f]);
+    CHECK(bad == 0);
 }
 
 static int parse(const char *s, uint64_t *out) {
@@ -206,6 +241,7 @@ static void test_edges(void) {
     }
     CHECK(used > 0);
     guard_close(&guard);
+    guard_close(&written);
 }
 
 // ---- common.c ----------------------------------------------------------------------------------
@@ -283,6 +319,7 @@ static void test_bytes(void) {
 int main(void) {
     test_spans();
     test_names();
+    test_lowering();
     test_values();
     test_hosts();
     test_edges();

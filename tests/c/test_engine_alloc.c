@@ -293,6 +293,8 @@ static struct party *h1_large(int batched) {
     read_cut(p, "PUT / HTTP/1.1\\r\\nHost: h\\r\\nContent-Length: 100000\\r\\n\\r\\n{100000*x}",
              30000);
     answer(p, 1, SOME, large, sizeof(large));
+    read_whole(p, "GET / HTTP/1.1\\r\\nHost: h\\r\\nX-Long: {9000*x}\\r\\n\\r\\n");
+    answer(p, 3, SOME, NULL, 0);
     return p;
 }
 
