@@ -227,6 +227,12 @@ int cno__check_length(const struct cno__out_meta *, size_t size, int final);
 int cno__h1_step(struct cno_connection_t *, struct cno__input *);
 // Whether `size` octets, not 0, behind those of c->in have no line end, so that all of them wait for one.
 int cno__h1_waits(struct cno_connection_t *, const char *data, size_t size);
+int cno__h1_eof(struct cno_connection_t *);
+// The answer to a request for a tunnel is known: it is one, or the request is over.
+int cno__h1_settle_tunnel(struct cno_connection_t *, struct cno_stream_t *, int status);
+
+// ---- h1_send.c ---------------------------------------------------------------------------------
+
 // `size` octets of body follow at once; with `final` they are all of it.
 int cno__h1_write_head(struct cno_connection_t *, struct cno_stream_t *,
                        const struct cno_message_t *, size_t size, int final);
@@ -235,7 +241,6 @@ int cno__h1_write_data(struct cno_connection_t *, struct cno_stream_t *, const c
 int cno__h1_write_tail(struct cno_connection_t *, struct cno_stream_t *, const struct cno_tail_t *);
 // A whole answer of the engine's own to a request that it refuses.
 int cno__h1_write_error(struct cno_connection_t *, int status, const char *text);
-int cno__h1_eof(struct cno_connection_t *);
 
 // ---- h2c.c -------------------------------------------------------------------------------------
 
