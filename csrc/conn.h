@@ -110,6 +110,12 @@ static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
 }
 
+// Whether no stream of this id was begun (RFC 9113 section 5.1).
+static inline int cno__is_idle(const struct cno_connection_t *c, uint32_t id) {
+    int remote = (id & 1) == (uint32_t)cno__is_server(c);
+    return id > c->last_stream[remote ? CNO_REMOTE : CNO_LOCAL];
+}
+
 // Octets of a stream's body were used up; more than it holds are not.
 static inline void cno__give_back(struct cno_connection_t *c, struct cno_stream_t *s,
                                   uint32_t size) {
@@ -265,6 +271,29 @@ int cno__h2_apply_setting(struct cno_connection_t *, uint32_t id, uint32_t value
 int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);
+
+extern const struct cno__fault cno__h2_idle_stream, cno__h2_ended_stream;
+
+// A frame that carries no message: fine now and then. CNO_OK or CNO__REFUSED, as the next one.
+int cno__h2_spend_overhead(struct cno_connection_t *);
+// A stream that ends before its answer.
+int cno__h2_spend_reset(struct cno_connection_t *);
+// The peer broke the rules on one stream: it is reset, and the connection lives.
+int cno__h2_refuse_stream(struct cno_connection_t *, struct cno_stream_t *,
+                          const struct cno__fault *);
+// A frame on a stream where the peer has nothing to say, or not yet (section 5.1).
+int cno__h2_refuse_unreadable(struct cno_connection_t *, const struct cno_stream_t *);
+
+// ---- h2_headers.c ------------------------------------------------------------------------------
+
+extern const struct cno__fault cno__h2_length_mismatch;
+
+int cno__h2_headers(struct cno_connection_t *, struct cno__frame *);
+int cno__h2_push_promise(struct cno_connection_t *, struct cno__frame *);
+int cno__h2_continuation(struct cno_connection_t *, struct cno__frame *);
+// END_STREAM came: the body is as long as it was said to be, and the message is complete.
+int cno__h2_finish_reading(struct cno_connection_t *, struct cno_stream_t *,
+                           const struct cno_tail_t *);
 
 // ---- h2_priority.c -----------------------------------------------------------------------------
 
