@@ -1,5 +1,5 @@
-// HTTP/1.x on a connection (RFC 9112), both roles: every message that we read. Knows nothing of HTTP/2
-// but its preface.
+// HTTP/1.x on a connection (RFC 9112), both roles: every message that we read. Knows nothing of
+// HTTP/2 but its preface.
 #include <string.h>
 
 #include "conn.h"

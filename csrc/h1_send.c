@@ -1,5 +1,5 @@
-// HTTP/1.x on a connection (RFC 9112), both roles: every message that we write, and its framing. Knows
-// nothing of HTTP/2.
+// HTTP/1.x on a connection (RFC 9112), both roles: every message that we write, and its framing.
+// Knows nothing of HTTP/2.
 #include <stdio.h>
 #include <string.h>
 

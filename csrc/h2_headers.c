@@ -1,6 +1,6 @@
-// HTTP/2 on a connection: the frames that carry field blocks (HEADERS, PUSH_PROMISE, CONTINUATION), the
-// messages that these are (RFC 9113 section 8), and the streams that begin with one. Knows nothing of
-// HTTP/1.
+// HTTP/2 on a connection: the frames that carry field blocks (HEADERS, PUSH_PROMISE, CONTINUATION),
+// the messages that they make (RFC 9113 section 8), and the streams that begin with one. Knows
+// nothing of HTTP/1.
 #include "conn.h"
 #include "priority.h"
 

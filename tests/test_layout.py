@@ -124,6 +124,7 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "h2c.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "core.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "batch.h": PUBLIC,
+    "batch_answer.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},
     "batch.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},
 }
 
