@@ -128,7 +128,8 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
         uint32_t last = final ? c->last_stream[CNO_REMOTE] : CNO__STREAM_MAX;
         if (last < c->goaway[CNO_LOCAL])
             r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        if (!final)
+        // The announcement is for streams of the peer: ours are for the caller to stop (section 6.8).
+        if (!final && cno__is_server(c))
             return leave(c, r);
     }
     c->flags |= CNO_CONN_CLOSING;

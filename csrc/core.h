@@ -243,11 +243,11 @@ size_t cno_pending(const struct cno_connection_t *);
 // PROTOCOL when streams were cut.
 int cno_eof(struct cno_connection_t *);
 
-// No new streams. HTTP/2: GOAWAY, `final` = 0 announces it without refusing anything yet (id 2^31-1,
-// RFC 9113 section 6.8), `final` = 1 names the last stream served. HTTP/1, whatever `final` is: the
-// answer under way, or the next, says `connection: close`. From then on, but for a mere announcement,
-// a client's requests fail with DISCONNECT `closing`, as they do when the server announced its end.
-// on_close when the last stream has ended.
+// No new streams; on_close when the last one has ended. HTTP/2: GOAWAY, `final` = 1 names the last
+// stream of the peer that is served, `final` = 0 (id 2^31-1, RFC 9113 section 6.8) refuses none yet:
+// a server serves on until the call with 1, a client takes what is still promised to it. HTTP/1,
+// whatever `final` is: the answer under way, or the next, says `connection: close`. A client's
+// requests fail from then on, and from the server's GOAWAY on, with DISCONNECT `closing`.
 int cno_shutdown(struct cno_connection_t *, int final);
 
 // Which version is spoken: enum CNO_HTTP_VERSION.

@@ -227,12 +227,12 @@ static const struct state SERVER[] = {
 #define ASKING           "!A   !A  !A  =D   =D.   =H.   =    =R+e  =    =G  =G   =P   !P"
 #define ASKED            "!G   !G  !G  !G   !G    !G    =    =R+e  =    =G  =G   =P   !P"
 #define ANSWER_CAME      "!A   !A  !A  =D   =D.+e =H.+e =    =R+e  =    =G  =G   =P   !P"
-#define OVER             "!G   !G  !G  !G   !G    !G    =    !G    =    =G  =G+c =P   =+c"
+#define OVER             "!G   !G  !G  !G   !G    !G    =    !G    =    =GG+c =G+c =P  =+c"
 #define OVER_OTHERS_LIVE "!G   !G  !G  !G   !G    !G    =    !G    =    =G  =G   =P   !P"
 
 static const struct state CLIENT[] = {
     {"idle", CNO_STREAM_IDLE, 1, 0, "", IDLE_ALL,
-     "=H+s =H.+s =HD.+s !G !G !G = !G = =G =G+c =P =+c"},
+     "=H+s =H.+s =HD.+s !G !G !G = !G = =GG+c =G+c =P =+c"},
     {"idle, of the server", CNO_STREAM_IDLE, 2, 0, "! head 1", IDLE_ALL, OVER_OTHERS_LIVE},
     {"open", CNO_STREAM_OPEN, 1, 0, "! head 1", RESPONSE_TO_COME, ASKING},
     {"open, body under way", CNO_STREAM_OPEN, 1, 0, "! head 1;! data 1", RESPONSE_TO_COME, ASKING},
@@ -299,6 +299,10 @@ static const struct state CLIENT[] = {
     {"GOAWAY announced to us, idle", CNO_STREAM_IDLE, 3, CLOSING,
      "! head 1;> GOAWAY 0 - u32:2147483647 u32:0", IDLE_ALL,
      "!D !D !D !G !G !G = !G = =G =G =P !P"},
+    {"GOAWAY announced, open", CNO_STREAM_OPEN, 1, CLOSING, "! head 1;! announce",
+     RESPONSE_TO_COME, "!A !A !A =D =D. =H. = =R+e = = =G =P !P"},
+    {"GOAWAY announced, idle", CNO_STREAM_IDLE, 3, CLOSING, "! head 1;! announce", IDLE_ALL,
+     "!D !D !D !G !G !G = !G = = =G =P !P"},
     {"GOAWAY sent, open", CNO_STREAM_OPEN, 1, CLOSING, "! head 1;! shutdown",
      "M M M M h ht h M M M - e R7|R8|- f M K -", "!A !A !A =D =D. =H. = =R+e = =G|= =G|= =P !P"},
     {"GOAWAY sent, idle", CNO_STREAM_IDLE, 3, CLOSING, "! head 1;! shutdown", IDLE_ALL,
