@@ -311,8 +311,9 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
     if (wrong)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s", at, wrong);
     int h2 = c->mode == CNO_MODE_H2;
-    if (h2 && !cno__target_is_valid_h2(msg->method, msg->path))
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line", "the target is no path");
+    if (!(h2 ? cno__target_is_valid_h2 : cno__target_is_valid_h1)(msg->method, msg->path))
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
+                             "the target has no form of its method");
     if (h2 && (wrong = cno__request_lacks_h2(msg)))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "%s (RFC 9113 8.3.1)", wrong);
     if (h2 && meta.protocol.data && !meta.scheme)

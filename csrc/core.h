@@ -267,7 +267,8 @@ struct cno_priority_t cno_priority(const struct cno_connection_t *, uint32_t str
 uint32_t cno_next_stream(const struct cno_connection_t *);
 
 // A request or response head; `final` when nothing follows. 1xx heads may come before the final
-// one. Framing is the engine's: transfer-encoding and connection-specific fields of the caller are
+// one. The path of a request begins with `/`, or is `*` for OPTIONS, or on HTTP/1 a whole http or https
+// URI. Framing is the engine's: transfer-encoding and connection-specific fields of the caller are
 // dropped (but `connection: close` is honoured on HTTP/1), chunked or content-length: 0 added where
 // needed, and the connection options for `upgrade` and `te`. A request for a tunnel (CONNECT, whose
 // target may be the path, `:authority`, or both; `upgrade` on HTTP/1) has no body, and `final` means

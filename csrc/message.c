@@ -281,6 +281,12 @@ int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t targ
     return cno__method(method) == CNO__METHOD_CONNECT || !check_target(method, target);
 }
 
+int cno__target_is_valid_h1(struct cno_buffer_t method, struct cno_buffer_t target) {
+    struct cno_buffer_t authority = cno__authority_of(target);
+    return authority.data ? authority.size && is_host(authority)
+                          : cno__target_is_valid_h2(method, target);
+}
+
 const struct cno__fault *cno__response_h2(struct cno_header_t *list, size_t count,
                                           struct cno_message_t *msg, struct cno__meta *meta) {
     struct pseudo pseudo = {0};

@@ -116,6 +116,9 @@ const char *cno__request_lacks_h2(const struct cno_message_t *);
 // Whether that is a target for HTTP/2: a path, or the * of OPTIONS. CONNECT writes none.
 int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t target);
 
+// The same for HTTP/1, where it may also be a whole http or https URI (RFC 9112 section 3.2).
+int cno__target_is_valid_h1(struct cno_buffer_t method, struct cno_buffer_t target);
+
 // cno__check_out for a trailer section, which has no pseudo-fields nor what is barred from it.
 const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
                                 uint8_t *ids, size_t *at);

@@ -114,8 +114,10 @@ const char *cno__check_tunnel(const struct cno_message_t *msg, const struct cno_
     struct cno_buffer_t target = cno__connect_target(msg, meta), other = meta->authority;
     if (size || (meta->has_length && meta->length))
         return "it has no body";
+    if (meta->protocol.data && !connect)
+        return ":protocol is for CONNECT";
     if (meta->protocol.data)
-        return !connect ? ":protocol is for CONNECT" : !msg->path.size ? "it needs a path" : NULL;
+        return !msg->path.size || msg->path.data[0] != '/' ? "it needs a path" : NULL;
     if (!connect)
         return NULL;
     if (other.data && (other.size != target.size || memcmp(other.data, target.data, other.size)))
