@@ -234,6 +234,8 @@ int cno__h1_step(struct cno_connection_t *, struct cno__input *);
 // Whether `size` octets, not 0, behind those of c->in have no line end, so that all of them wait for one.
 int cno__h1_waits(struct cno_connection_t *, const char *data, size_t size);
 int cno__h1_eof(struct cno_connection_t *);
+// Keeps which protocols a request offers to upgrade to: 101 may name no other.
+int cno__h1_keep_offer(struct cno_connection_t *, const struct cno_message_t *, const uint8_t *ids);
 // The answer to a request for a tunnel is known: it is one, or the request is over.
 int cno__h1_settle_tunnel(struct cno_connection_t *, struct cno_stream_t *, int status);
 

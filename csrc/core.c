@@ -34,7 +34,9 @@ void cno_fini(struct cno_connection_t *c) {
     cno__bytes_free(&c->block);
     cno__bytes_free(&c->out);
     cno__release(c->early);
+    cno__release(c->offer);
     c->early = NULL;
+    c->offer = NULL;
     c->early_count = 0;
     cno_hpack_fini(&c->decoder);
     cno_hpack_fini(&c->encoder);

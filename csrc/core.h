@@ -177,6 +177,7 @@ struct cno_connection_t {
     struct cno_stream_t *dead;          // to be freed when the outermost call returns
     struct cno_stream_t *current;       // h1: the exchange under way
     struct cno__early *early;           // h2: priorities of streams not begun; NULL if none
+    char *offer;                        // h1 client: what the last Upgrade offered; NULL if none
     struct cno_settings_t settings[2];  // in force, by whose they are
     struct cno_settings_t pending;      // ours that the peer has not acknowledged
     uint32_t settings_unacked;

@@ -142,11 +142,54 @@ static int refuse_head(struct cno_connection_t *c, const struct cno__input *in,
     return cno__refuse(c, fault, at);
 }
 
-// Whether 101 is one that was asked for, to a protocol that was.
-static int is_switch(const struct cno_stream_t *s, const struct cno__meta *meta) {
-    return s->tunnel == CNO_TUNNEL_H2C
-               ? (meta->upgrade & CNO__UPGRADE_H2C) != 0
-               : cno__grants_tunnel(s, 101) && (meta->upgrade & CNO__UPGRADE_FIELD);
+// c->offer: in lower case, a 0 behind each protocol and one more behind the last.
+int cno__h1_keep_offer(struct cno_connection_t *c, const struct cno_message_t *msg,
+                       const uint8_t *ids) {
+    size_t room = 1, size;
+    for (size_t i = 0; i < msg->headers_len; i++)
+        room += ids[i] == CNO_NAME_UPGRADE ? msg->headers[i].value.size + 1 : 0;
+    char *offer = cno__resize(c->offer, room);
+    if (!offer)
+        return CNO_ERROR;
+    c->offer = offer;
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        struct cno_buffer_t v = msg->headers[i].value;
+        const char *protocol;
+        if (ids[i] != CNO_NAME_UPGRADE)
+            continue;
+        for (size_t at = 0; cno__list_next(v.data, v.size, &at, &protocol, &size);) {
+            for (size_t k = 0; k < size; k++)
+                *offer++ = protocol[k] >= 'A' && protocol[k] <= 'Z' ? (char)(protocol[k] | 0x20)
+                                                                    : protocol[k];
+            *offer++ = 0;
+        }
+    }
+    *offer = 0;
+    return CNO_OK;
+}
+
+static int was_offered(const char *offer, const char *protocol, size_t size) {
+    while (*offer && !cno__equals_icase(protocol, size, offer))
+        offer += strlen(offer) + 1;
+    return *offer != 0;
+}
+
+// Whether 101 is one that was asked for, to protocols that were (RFC 9110 section 7.8).
+static int is_switch(const struct cno_connection_t *c, const struct cno_message_t *msg) {
+    const struct cno_stream_t *s = c->current;
+    if (s->tunnel != CNO_TUNNEL_H2C && !cno__grants_tunnel(s, 101))
+        return 0;
+    const char *offer = s->tunnel == CNO_TUNNEL_H2C ? "h2c\0" : c->offer, *protocol;
+    int named = 0;
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        struct cno_buffer_t v = msg->headers[i].value;
+        if (msg->headers[i].id != CNO_NAME_UPGRADE)
+            continue;
+        for (size_t at = 0, size; cno__list_next(v.data, v.size, &at, &protocol, &size); named++)
+            if (!was_offered(offer, protocol, size))
+                return 0;
+    }
+    return named;
 }
 
 // Most heads come whole. Those that do not, or are not as they should be, are searched for their end
@@ -187,7 +230,7 @@ static int read_head(struct cno_connection_t *c, struct cno__input *in) {
         return r;
     const struct cno__fault *fault = server ? cno__request_h1(&head, list, &msg, &meta)
                                             : cno__response_h1(&head, list, &msg, &meta);
-    if (!fault && msg.code == 101 && !is_switch(c->current, &meta))
+    if (!fault && msg.code == 101 && !is_switch(c, &msg))
         fault = &UNASKED_SWITCH;
     if (!fault && server && meta.upgrade) {
         meta.at = meta.h2_settings.data;

@@ -219,8 +219,10 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
         return CNO_OK;
     }
     s->writing = CNO_AT_BODY;
-    if (s->tunnel == CNO_TUNNEL_ASKED && (!msg->code || cno__h1_settle_tunnel(c, s, msg->code)))
-        return msg->code ? CNO_ERROR : CNO_OK;
+    if (s->tunnel == CNO_TUNNEL_ASKED && !msg->code)
+        return meta.upgrade ? cno__h1_keep_offer(c, msg, ids) : CNO_OK;
+    if (s->tunnel == CNO_TUNNEL_ASKED && cno__h1_settle_tunnel(c, s, msg->code))
+        return CNO_ERROR;
     return final && !size && s->state != CNO_STREAM_CLOSED ? finish_writing(c, s) : CNO_OK;
 }
 
