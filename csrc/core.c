@@ -418,6 +418,9 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
         return leave(c, s->writing == CNO_AT_BODY ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice",
                                                                   "the head was written already")
                                                   : gone(stream));
+    if (s->reading == CNO_AT_HEAD && cno__is_server(c))  // its method and version frame the answer
+        return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "no-request",
+                                      "an answer before the head of its request"));
     int h2 = c->mode == CNO_MODE_H2;
     if (msg->code == 101 && (h2 || !cno__grants_tunnel(s, 101)))
         return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));

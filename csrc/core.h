@@ -267,14 +267,14 @@ struct cno_priority_t cno_priority(const struct cno_connection_t *, uint32_t str
 // requests fail with DISCONNECT `no-stream-ids`.
 uint32_t cno_next_stream(const struct cno_connection_t *);
 
-// A request or response head; `final` when nothing follows. 1xx heads may come before the final
-// one. The path of a request begins with `/`, or is `*` for OPTIONS, or on HTTP/1 a whole http or https
-// URI. Framing is the engine's: transfer-encoding and connection-specific fields of the caller are
-// dropped (but `connection: close` is honoured on HTTP/1), chunked or content-length: 0 added where
-// needed, and the connection options for `upgrade` and `te`. A request for a tunnel (CONNECT, whose
-// target may be the path, `:authority`, or both; `upgrade` on HTTP/1) has no body, and `final` means
-// nothing to it on HTTP/1; `:protocol` needs HTTP/2 and the peer's ENABLE_CONNECT_PROTOCOL, WOULD_BLOCK
-// until its settings are known.
+// A request or response head; `final` when nothing follows. The path of a request begins with `/`, or
+// is `*` for OPTIONS, or on HTTP/1 a whole http or https URI. A response, and 1xx heads before it, can
+// be written from on_message_head of its request on. Framing is the engine's: transfer-encoding and
+// connection-specific fields of the caller are dropped (but `connection: close` is honoured on
+// HTTP/1), chunked or content-length: 0 added where needed, and the connection options for `upgrade`
+// and `te`. A request for a tunnel (CONNECT, whose target may be the path, `:authority`, or both;
+// `upgrade` on HTTP/1) has no body, and `final` means nothing to it on HTTP/1; `:protocol` needs
+// HTTP/2 and the peer's ENABLE_CONNECT_PROTOCOL, WOULD_BLOCK until its settings are known.
 int cno_write_head(struct cno_connection_t *, uint32_t stream, const struct cno_message_t *,
                    int final);
 

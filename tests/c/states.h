@@ -16,6 +16,7 @@ struct watched {
     const char *name;      // of the state and the step, for what is printed
     const char *in_start;  // a call that on_stream_start makes, on the stream or its parent
     uint32_t in_start_id;
+    const char *in_head;  // a call that on_message_head makes, on its stream
     // Since cno_begin:
     uint8_t started[STATES_IDS], headed[STATES_IDS], tailed[STATES_IDS], ended[STATES_IDS];
     int closed, illegal, live;
@@ -66,7 +67,10 @@ static inline int on_head(void *data, uint32_t id, const struct cno_message_t *m
     struct watched *w = data;
     int legal = w->started[id] && !w->headed[id] && !w->ended[id];
     w->headed[id] = !msg->code || msg->code >= 200;
-    return happened(w, 'h', legal);
+    int r = happened(w, 'h', legal);
+    if (w->in_head)
+        call(w, w->in_head, id);
+    return r;
 }
 
 static inline int on_data(void *data, uint32_t id, const char *octets, size_t size) {

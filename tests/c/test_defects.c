@@ -20,13 +20,12 @@ static struct watched *http2(enum CNO_CONNECTION_KIND kind, const char *name) {
     return w;
 }
 
-// A stream that is answered in the first of its events is remembered like any other.
+// A stream that is answered in an event of its request is remembered like any other.
 static void test_n1_answered_in_an_event(void) {
     struct watched *w = http2(CNO_SERVER, "N1");
-    w->in_start = "whole";
-    w->in_start_id = 1;
+    w->in_head = "whole";
     CHECK(!feed(w, "HEADERS 1 END_STREAM|END_HEADERS @get") && w->ended[1]);
-    w->in_start = NULL;
+    w->in_head = NULL;
     CHECK(!feed(w, "WINDOW_UPDATE 1 - u32:1") && !feed(w, "RST_STREAM 1 - u32:8"));
     CHECK(!feed(w, "PRIORITY 1 - u32:0 u8:1"));
     CHECK(!feed(w, "HEADERS 3 END_STREAM|END_HEADERS @get") && w->tailed[3]);

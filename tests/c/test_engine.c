@@ -307,6 +307,35 @@ static void test_ending_in_the_start(void) {
     leave(s);
 }
 
+static int is_untold(const struct site *s) {
+    return s->result == CNO_ERROR && s->error.code == CNO_ERRNO_ASSERTION &&
+           !strcmp(s->error.reason, "no-request");
+}
+
+// What an answer consists of depends on the method and on the version: before they are told, nothing
+// can be said.
+static void test_answers_before_the_head(void) {
+    static action *const early[] = {answer, interim};
+    for (int i = 0; i < 4; i++) {
+        struct site *s = site(i & 1);
+        s->in_start = early[i >> 1];
+        s->out.size = 0;
+        CHECK(!(i & 1 ? feed(s, "HEADERS 1 END_STREAM|END_HEADERS :method=HEAD :path=/ "
+                                ":scheme=http :authority=h")
+                      : feed_text(s, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")));
+        CHECK(is_untold(s) && logged(s, "start1 head1 tail1 ") && s->out.size == 0);
+        CHECK(!answer(s, 1) && s->result == 2 && logged(s, "end1 "));
+        CHECK(memcmp(s->out.data + s->out.size - 2, "hi", 2) != 0);
+        leave(s);
+    }
+    // Nor where the head will not be told.
+    struct site *s = site(1);
+    s->in_fault = answer;
+    CHECK(!feed(s, "HEADERS 1 END_HEADERS @post 130*a=b"));
+    CHECK(is_untold(s) && logged(s, "start1 fault1 end1 "));
+    leave(s);
+}
+
 // The same in the event that tells of a fault, or of more room: no second RST_STREAM, nothing behind
 // the close.
 static void test_ending_in_other_events(void) {
@@ -712,6 +741,7 @@ int main(void) {
     test_answers_from_events();
     test_endings_from_events();
     test_ending_in_the_start();
+    test_answers_before_the_head();
     test_ending_in_other_events();
     test_starts_of_requests();
     test_nesting();
