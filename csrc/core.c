@@ -336,8 +336,7 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
 }
 
 // A new stream for a client's request.
-static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
-                                           const struct cno_message_t *msg) {
+static struct cno_stream_t *begin_request(struct cno_connection_t *c, uint32_t id) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
     const struct cno_stream_t *last = cno__stream_find(c, c->last_stream[CNO_LOCAL]);
     if (c->flags & CNO_CONN_CLOSING) {
@@ -354,13 +353,49 @@ static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t 
         cno_error_set(CNO_ERRNO_WOULD_BLOCK, "too-many-streams", "wait for the end of a stream");
     } else {
         struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_OPEN);
-        if (s) {
-            s->method = (uint8_t)cno__method(msg->method);
-            if (c->mode == CNO_MODE_H1)
-                c->current = s;
-        }
+        if (s && c->mode == CNO_MODE_H1)
+            c->current = s;
         return s;
     }
+    return NULL;
+}
+
+// Whether the head of a stream is still to be written.
+static int is_headless(const struct cno_stream_t *s) {
+    if (s->writing == CNO_AT_HEAD)
+        return 1;
+    if (s->writing == CNO_AT_BODY)
+        cno_error_set(CNO_ERRNO_ASSERTION, "head-twice", "the head was written already");
+    else
+        gone(s->id);
+    return 0;
+}
+
+// The stream of a request that may be written now, or NULL and an error.
+static struct cno_stream_t *request_stream(struct cno_connection_t *c, uint32_t id,
+                                           const struct cno_message_t *msg, size_t size,
+                                           int final) {
+    struct cno_stream_t *s = cno__stream_find(c, id);
+    if ((s && !is_headless(s)) || check_request(c, msg, size, final))
+        return NULL;
+    // Calls from its on_stream_start may have written another request, which is then the one.
+    if (!s && (!(s = begin_request(c, id)) || !is_headless(s)))
+        return NULL;
+    s->method = (uint8_t)cno__method(msg->method);
+    return s;
+}
+
+// The stream of a request that may be answered now, or NULL and an error.
+static struct cno_stream_t *answer_stream(struct cno_connection_t *c, uint32_t id) {
+    struct cno_stream_t *s = cno__stream_find(c, id);
+    if (!s)
+        gone(id);
+    else if (!is_headless(s))
+        return NULL;
+    else if (s->reading != CNO_AT_HEAD)
+        return s;
+    else  // its method and its version decide what an answer consists of
+        cno_error_set(CNO_ERRNO_ASSERTION, "no-request", "an answer before its request");
     return NULL;
 }
 
@@ -409,18 +444,10 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
                              "more than 2^31-1 octets in one call");
     enter(c);
-    struct cno_stream_t *s = cno__stream_find(c, stream);
-    if (!s && cno__is_server(c))
-        return leave(c, gone(stream));
-    if (!s && (check_request(c, msg, size, final) || !(s = request_stream(c, stream, msg))))
+    struct cno_stream_t *s =
+        cno__is_server(c) ? answer_stream(c, stream) : request_stream(c, stream, msg, size, final);
+    if (!s)
         return leave(c, CNO_ERROR);
-    if (s->writing != CNO_AT_HEAD)
-        return leave(c, s->writing == CNO_AT_BODY ? cno_error_set(CNO_ERRNO_ASSERTION, "head-twice",
-                                                                  "the head was written already")
-                                                  : gone(stream));
-    if (s->reading == CNO_AT_HEAD && cno__is_server(c))  // its method and version frame the answer
-        return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "no-request",
-                                      "an answer before the head of its request"));
     int h2 = c->mode == CNO_MODE_H2;
     if (msg->code == 101 && (h2 || !cno__grants_tunnel(s, 101)))
         return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));

@@ -395,6 +395,53 @@ static void test_starts_of_requests(void) {
     leave(s);
 }
 
+// Has a body for a tunnel, and no :scheme.
+static int ask_wrongly(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":authority", 10}, {"h", 1}, 0, 0},
+                                    {{"upgrade", 7}, {"x", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    CHECK(cno_write_message(&s->c, id, &msg, "x", 1, 0) == CNO_ERROR);
+    CHECK(cno_error()->code == CNO_ERRNO_ASSERTION);
+    return 0;
+}
+
+static int ask_for_head(struct site *s, uint32_t id) {
+    struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
+                                    {{":authority", 10}, {"h", 1}, 0, 0}};
+    struct cno_message_t msg = {
+        .method = {"HEAD", 4}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+    CHECK(!cno_write_head(&s->c, id, &msg, 1));
+    return 0;
+}
+
+// A request that is written in the start of its stream, in place of the one that began it, is checked as
+// that was, and it is the one that is answered.
+static void test_requests_in_starts(void) {
+    for (int http2 = 0; http2 < 2; http2++) {
+        struct site *s = calloc(1, sizeof(*s));
+        cno_init(&s->c, CNO_CLIENT);
+        s->c.cb_code = &EVENTS;
+        s->c.cb_data = s;
+        CHECK(!cno_begin(&s->c, http2 ? CNO_HTTP2 : CNO_HTTP1));
+        CHECK(!http2 || !feed(s, "SETTINGS 0 -;SETTINGS 0 ACK"));
+        s->log.size = 0;
+        s->in_start = ask_wrongly;
+        ask(s, 1);
+        CHECK(!s->result && logged(s, "start1 "));
+        CHECK(!(http2 ? feed(s, "HEADERS 1 END_STREAM|END_HEADERS @ok")
+                      : feed_text(s, "HTTP/1.1 204 \r\n\r\n")));
+        CHECK(logged(s, "head1 tail1 end1 "));
+        s->in_start = ask_for_head;
+        ask(s, 3);
+        CHECK(s->result == CNO_ERROR && s->error.code == CNO_ERRNO_INVALID_STREAM);
+        CHECK(!(http2 ? feed(s, "HEADERS 3 END_STREAM|END_HEADERS @ok content-length=5")
+                      : feed_text(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")));
+        CHECK(logged(s, "start3 head3 tail3 end3 "));
+        leave(s);
+    }
+}
+
 static void test_nesting(void) {
     for (int http2 = 0; http2 < 2; http2++) {
         struct site *s = site(http2);
@@ -744,6 +791,7 @@ int main(void) {
     test_answers_before_the_head();
     test_ending_in_other_events();
     test_starts_of_requests();
+    test_requests_in_starts();
     test_nesting();
     test_events_that_fail();
     test_order();
