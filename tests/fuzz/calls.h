@@ -150,9 +150,6 @@ static inline int write_message(struct side *s, uint32_t id, const struct call *
                                 int final) {
     struct field_list fields;
     int request = s->c.kind == CNO_CLIENT;
-    const struct seen *asked = request ? NULL : seen_find(s, id);
-    if (s->polite && asked && !asked->head)
-        return CNO_OK;
     make_fields(&fields, call, request);
     if (size && call->c & 2 && fields.count < CNO_MAX_HEADERS_OUT)
         add_length(&fields, size);

@@ -88,7 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (int i = 0; i < 2; i++) {
         sides[i] = script_side(&r, i ? CNO_SERVER : CNO_CLIENT, &greeted);
         sides[i]->trusting = 1;
-        sides[i]->polite = 1;  // nothing is known of such a request, not even whether it is HEAD
         sides[i]->on_fault = on_pair_fault;
     }
     cno_begin(&sides[0]->c, http2 ? CNO_HTTP2 : CNO_HTTP1);

@@ -36,7 +36,6 @@ struct side {
     int to_fail;                   // 1 + the event whose callback will fail once
     int failed_event;              // it has
     int trusting;                  // its bodies are made by the other side's application
-    int polite;                    // its application answers no request before it has seen the head
     struct call armed[ARMED_MAX];  // to be made in events to come
     uint8_t armed_in[ARMED_MAX];
     size_t armed_count;
