@@ -223,9 +223,22 @@ static inline void cno__take(struct cno_connection_t *c, struct cno__input *in, 
     c->offset += size;
 }
 
+// The error of a call about a stream that is not there.
+int cno__gone(uint32_t stream);
+
+// Whether the head of a stream is still to be written; if not, the error of writing another.
+int cno__is_headless(const struct cno_stream_t *);
+
 // Whether a body of `size` octets, or of at least that if not `final`, is what Content-Length
 // promises.
 int cno__check_length(const struct cno__out_meta *, size_t size, int final);
+
+// ---- request.c ---------------------------------------------------------------------------------
+
+// The stream of a request that may be written now, or NULL and an error. Begins it unless that is what
+// is going on.
+struct cno_stream_t *cno__request_stream(struct cno_connection_t *, uint32_t id,
+                                         const struct cno_message_t *, size_t size, int final);
 
 // ---- h1.c --------------------------------------------------------------------------------------
 

@@ -114,6 +114,7 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "message.c": LEAVES | {"core.h", "message.h"},
     "message_out.c": LEAVES | {"core.h", "message.h"},
     "conn.h": LEAVES | {"core.h", "message.h"},
+    "request.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "stream.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h1.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "h1_send.c": LEAVES | {"core.h", "message.h", "conn.h"},
