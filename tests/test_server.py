@@ -754,6 +754,23 @@ async def test_a_handler_is_cancelled_when_the_client_leaves(peer: Site) -> None
     assert not peer.log
 
 
+@h2_only
+async def test_requests_that_are_cancelled_in_the_read_that_brings_them(peer: Site) -> None:
+    """Their places are free again, though their tasks had not begun."""
+    client = await peer.serve(hello, h2_max_concurrent_streams=1)
+    for _ in range(3):
+        stream = client.h2.get_next_available_stream_id()  # type: ignore[attr-defined]
+        fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+        client.h2.send_headers(stream, fields, end_stream=True)  # type: ignore[attr-defined]
+        client.h2.reset_stream(stream, 8)  # type: ignore[attr-defined]
+        await client.flush()  # type: ignore[attr-defined]
+        await client.ping()  # type: ignore[attr-defined]
+    (server,) = peer.group.connections
+    assert not server.running
+    assert plain(await client.ask()) == (200, b"hello")
+    assert not peer.log
+
+
 @both
 async def test_a_handler_that_cuts_its_own_connection_in_its_first_step(peer: Site) -> None:
     async def handle(request: cno.Request) -> None:
