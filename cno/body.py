@@ -80,6 +80,8 @@ class Payload(asyncio.StreamReader):
                 self._conn.engine.head(self._stream, 100, b"", b"", b"", False)
                 self._conn.flush_soon()
         self._let_in(self._held, 0)
+        if self._failure is not None:  # since what came before it has woken the reader
+            raise copy(self._failure)
         await super()._wait_for_data(caller)  # type: ignore[misc]
 
     def _maybe_resume_transport(self) -> None:

@@ -922,6 +922,23 @@ async def test_a_body_is_not_to_be_had_behind_the_answer(peer: Site, before: boo
     assert await handle.done() is None
 
 
+@both
+async def test_a_body_that_fails_when_its_reader_is_about_to_go_on(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        reading = asyncio.ensure_future(request.payload.readexactly(10))
+        await asyncio.sleep(0)
+        request.feed(b"abc")
+        await request.respond(200)
+        with pytest.raises(ConnectionAbortedError):
+            await soon(reading)
+
+    handle = noted(handle)
+    client = await peer.serve(handle)
+    exchange = await client.start("POST", "/", [("content-length", "10")], more=True)
+    assert (await exchange.response()).status == 200
+    assert await handle.done() is None
+
+
 @h1
 async def test_p9_a_half_closed_client_has_its_answer(peer: Site) -> None:
     go = asyncio.Event()
