@@ -9,6 +9,7 @@ import asyncio
 import ssl
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -283,7 +284,8 @@ class ServerConnection(Connection):
             self._transport.close()
             return
         self._deadline = self.loop.time() + LINGER
-        self._transport.write_eof()
+        with suppress(OSError):  # the client may have gone, which reading is about to tell
+            self._transport.write_eof()
         self._update_reading()
 
     def check_gone(self) -> None:

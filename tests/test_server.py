@@ -922,6 +922,16 @@ async def test_a_body_is_not_to_be_had_behind_the_answer(peer: Site, before: boo
     assert await handle.done() is None
 
 
+@h1
+async def test_a_drain_finds_a_client_that_has_just_gone(peer: Site) -> None:
+    client = await peer.serve(hello)
+    exchange = await client.start("POST", "/", [("content-length", "10")], more=True)
+    assert (await exchange.response()).status == 200
+    client.wire.reset()
+    peer.group.shutdown()
+    await soon(peer.group.wait_closed())
+
+
 @both
 async def test_a_body_that_fails_when_its_reader_is_about_to_go_on(peer: Site) -> None:
     async def handle(request: cno.Request) -> None:
