@@ -814,6 +814,24 @@ async def test_what_a_handler_sees_that_goes_on_after_the_client_has_left(peer: 
 
 
 @both
+async def test_a_response_that_nobody_cancels_ends_when_the_client_has_left(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        body = (BLOCK for _ in iter(int, 1))
+        responding = asyncio.ensure_future(request.respond(200, [], body))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        with pytest.raises(cno.ClientDisconnected):
+            await soon(responding)
+
+    handle = noted(handle)
+    client = await peer.serve(handle)
+    exchange = await client.start()
+    await exchange.body(1)
+    await exchange.give_up()
+    assert await handle.done() is None
+
+
+@both
 @pytest.mark.parametrize("where", ["read", "readexactly", "readline"])
 async def test_a_reader_learns_that_the_client_has_left(peer: Site, where: str) -> None:
     results: asyncio.Queue[Any] = asyncio.Queue()
