@@ -61,7 +61,7 @@ class Payload(asyncio.StreamReader):
     def fail(self, failure: ConnectionError) -> None:
         """No more of it will come: reading raises copies of `failure`."""
         self._failure = failure
-        self.set_exception(failure)
+        self.set_exception(copy(failure))
 
     # One that was raised would keep, with its traceback, who keeps it.
     @property

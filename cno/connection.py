@@ -277,6 +277,7 @@ class Connection(asyncio.Protocol):
             await future
         finally:
             where.pop(future, None)
+            del future  # what it raises would keep it, and it that
 
     def _wake(self, where: dict[asyncio.Future[None], Stream], stream: int = 0) -> None:
         for future, waiting in list(where.items()):
