@@ -172,9 +172,11 @@ test-c: $(PROGRAMS_C) $(REPLAYS)
 		echo "obj/san/replay_$$target"; obj/san/replay_$$target tests/fuzz/corpus/$$target; \
 	done
 
-# An honest client of 5,000,000 requests on one connection; half a minute.
-soak: obj/san/test_soak
+# An honest client of 5,000,000 requests on one connection, half a minute; and in full what the tests
+# do less of: loads, lives of connections, large bodies.
+soak: obj/san/test_soak $(ENGINE) $(TESTENV)
 	./obj/san/test_soak 5000000
+	CNO_SOAK=1 $(BIN)/python -m pytest -rP tests/test_load.py tests/test_lives.py
 
 test-py: $(ENGINE) $(TESTENV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
