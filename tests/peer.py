@@ -72,9 +72,7 @@ def python_classes() -> Iterator[None]:
         yield
 
 
-def run(
-    main: Callable[[], Awaitable[None]], loop_name: str, seconds: float = 3 * PATIENCE
-) -> None:
+def run(main: Callable[[], Awaitable[None]], loop_name: str, seconds: float = 3 * PATIENCE) -> None:
     """Runs a coroutine on a new loop. What the loop had to complain about is a failure."""
     loop: asyncio.AbstractEventLoop
     if loop_name == "uvloop":

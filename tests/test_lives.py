@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from peer import LOOPS, listening, run
-from wire import soon
 
 import cno
 from cno import raw
