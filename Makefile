@@ -53,7 +53,8 @@ PLAIN = -g -O1 -std=c11
 GCOV = -g -O0 -std=c11 --coverage
 
 .PHONY: all install uninstall examples run test test-c test-py soak lint lint-py lint-types lint-c \
-	lint-c-style format bench bench-engine tools clean fuzz coverage valgrind \
+	lint-c-style format bench bench-client bench-engine \
+	tools clean fuzz coverage valgrind \
 	$(TARGETS_FUZZ:%=fuzz-%)
 .SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED) $(OBJECTS_PLAIN) $(OBJECTS_GCOV)
 .DELETE_ON_ERROR:
@@ -172,9 +173,12 @@ test-c: $(PROGRAMS_C) $(REPLAYS)
 		echo "obj/san/replay_$$target"; obj/san/replay_$$target tests/fuzz/corpus/$$target; \
 	done
 
-# An honest client of 5,000,000 requests on one connection; half a minute.
-soak: obj/san/test_soak
+# An honest client of 5,000,000 requests on one connection, half a minute; and in full what the tests
+# do less of: loads, lives of connections, large bodies.
+soak: obj/san/test_soak $(ENGINE) $(TESTENV)
 	./obj/san/test_soak 5000000
+	CNO_SOAK=1 $(BIN)/python -m pytest -rP tests/test_load.py tests/test_lives.py \
+		tests/test_bulk.py
 
 test-py: $(ENGINE) $(TESTENV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -281,6 +285,10 @@ valgrind: $(PROGRAMS_PLAIN)
 bench: $(ENGINE)
 	@tools/need.sh wrk=wrk h2load=nghttp2-client
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/clients.py $(CLIENT_ARGS)
+
+bench-client: $(ENGINE)
+	$(BIN)/python benchmarks/clients.py $(CLIENT_ARGS)
 
 bench-engine: $(BASE) obj/libcno.a
 	@tools/need.sh valgrind=valgrind /usr/include/nghttp2/nghttp2.h=libnghttp2-dev

@@ -67,7 +67,7 @@ class Payload(asyncio.StreamReader):
     def fail(self, failure: ConnectionError) -> None:
         """No more of it will come: reading raises copies of `failure`."""
         self._failure = failure
-        self.set_exception(failure)
+        self.set_exception(copy(failure))
 
     # One that was raised would keep, with its traceback, who keeps it.
     @property
@@ -86,6 +86,8 @@ class Payload(asyncio.StreamReader):
                 self._conn.engine.head(self._stream, 100, b"", b"", b"", False)
                 self._conn.flush_soon()
         self._let_in(self._held, 0)
+        if self._failure is not None:  # since what came before it has woken the reader
+            raise copy(self._failure)
         await super()._wait_for_data(caller)  # type: ignore[misc]
 
     def _maybe_resume_transport(self) -> None:

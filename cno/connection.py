@@ -253,6 +253,8 @@ class Connection(asyncio.Protocol):
         elif self._turn >= QUANTUM:
             self._turn = 0
             await asyncio.sleep(0)
+            if stream.id not in self.streams:
+                raise self.gone_error
 
     def _reset(self, stream: int, code: int) -> None:
         with suppress(StreamGone, Disconnected):  # it may have ended in the same read
@@ -275,6 +277,7 @@ class Connection(asyncio.Protocol):
             await future
         finally:
             where.pop(future, None)
+            del future  # what it raises would keep it, and it that
 
     def _wake(self, where: dict[asyncio.Future[None], Stream], stream: int = 0) -> None:
         for future, waiting in list(where.items()):

@@ -186,10 +186,9 @@ class Exchange:
         while self.answer is None:
             if self.failure is not None:
                 raise copy(self.failure)
-            waiter = self.conn.loop.create_future()
-            self._waiters.append(waiter)
+            self._waiters.append(self.conn.loop.create_future())
             self.conn.watch(self)
-            await waiter
+            await self._waiters[-1]  # by no name: what it raises would keep it, and it that
         return self.answer
 
     async def upload(self, body: Body, trailers: Trailers) -> None:
@@ -266,11 +265,23 @@ class ResponsePayload(Payload):
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange.conn, exchange.id)
-        self._exchange = exchange
+        self._exchange: Exchange | None = exchange  # until nobody has to wait any more
+
+    def feed_eof(self) -> None:
+        """It is complete."""
+        super().feed_eof()
+        self._exchange = None
+
+    def fail(self, failure: ConnectionError) -> None:
+        """See Payload.fail."""
+        super().fail(failure)
+        self._exchange = None
 
     async def _wait_for_data(self, caller: str) -> None:
-        self._exchange.conn.watch(self._exchange)
+        if self._exchange is not None:
+            self._exchange.conn.watch(self._exchange)
         try:
             await super()._wait_for_data(caller)
         finally:
-            self._exchange.deadline = None
+            if self._exchange is not None:
+                self._exchange.deadline = None

@@ -134,10 +134,9 @@ class Requester(Carrier):
             return
         if len(self._queue) >= WAITING:
             raise RequestFailed(f"{WAITING} requests wait for this connection already")
-        turn = self.loop.create_future()
-        self._queue[exchange] = turn, target, blob
+        self._queue[exchange] = self.loop.create_future(), target, blob
         self.watch(exchange)
-        await turn
+        await self._queue[exchange][0]  # by no name: what it raises would keep it, and it that
 
     def _fields(self, exchange: Exchange, size: int) -> Fields:
         """All fields of a request."""

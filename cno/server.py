@@ -175,6 +175,7 @@ class Request:
     _headers: list[tuple[str, str]] | None = None
     _trailers: Fields | None = None
     _state = _WAITING
+    _begun = False
     _lost = False
 
     task: asyncio.Task[None]
@@ -249,13 +250,16 @@ class Request:
             self._payload.fail(ClientDisconnected(_REST))
         # It has no task yet while it takes its first step at once, which is the current one then.
         task = vars(self).get("task") or asyncio.current_task(self.conn.loop)
-        if task is not None and self in self.conn.running:
+        # One that is cancelled before its first step would not take it.
+        if task is not None and self._begun and self in self.conn.running:
             task.cancel()
 
     async def run(self) -> None:
         """What the task of a request does."""
+        self._begun = True
         try:
-            await self.conn.handle(self)
+            if not self._lost:
+                await self.conn.handle(self)
         except Exception as error:
             if self._lost and isinstance(error, ConnectionError):
                 log.debug("The handler failed", exc_info=error)

@@ -349,7 +349,8 @@ class ServerConnection(Connection):
         if self._half_closed or not unread or not self._transport.can_write_eof():
             self._transport.close()
             return
-        self._transport.write_eof()
+        with suppress(OSError):  # the client may have gone, which reading is about to tell
+            self._transport.write_eof()
         self._update_reading()
 
     def check_gone(self) -> None:

@@ -72,7 +72,7 @@ def python_classes() -> Iterator[None]:
         yield
 
 
-def run(main: Callable[[], Awaitable[None]], loop_name: str) -> None:
+def run(main: Callable[[], Awaitable[None]], loop_name: str, seconds: float = 3 * PATIENCE) -> None:
     """Runs a coroutine on a new loop. What the loop had to complain about is a failure."""
     loop: asyncio.AbstractEventLoop
     if loop_name == "uvloop":
@@ -85,7 +85,7 @@ def run(main: Callable[[], Awaitable[None]], loop_name: str) -> None:
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(asyncio.wait_for(main(), 3 * PATIENCE))
+        loop.run_until_complete(asyncio.wait_for(main(), seconds))
     finally:
         try:
             left = asyncio.all_tasks(loop)

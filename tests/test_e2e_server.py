@@ -14,9 +14,10 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+from bulk import MIB, PAUSE, SMALL, peak
 from conftest import Certificate, tool
 from peer import over
-from servers import Server, running
+from servers import running
 from test_server import SERVED, Site
 
 import cno
@@ -189,48 +190,7 @@ def test_the_example_over_tls(version: str, certificate: Certificate) -> None:
 
 # ---- bodies larger than memory -----------------------------------------------------------------
 
-MIB = 1 << 20
 SIZE = 200 * MIB
-PAUSE = 0.01  # seconds, after each 4 MiB that the slow side has taken
-
-BULK = f"""
-import asyncio, sys, cno
-
-async def body():
-    for _ in range({SIZE} // 65536):
-        yield bytes(65536)
-
-async def handle(request):
-    if request.method == "GET":
-        await request.respond(200, [("content-length", "{SIZE}")], body())
-        return
-    size = pause = 0
-    while data := await request.payload.read(65536):
-        size += len(data)
-        if size // {4 * MIB} > pause:
-            pause += 1
-            await asyncio.sleep({PAUSE})
-    await request.respond(200, [], b"%d" % size)
-
-async def main():
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: cno.Server(loop, handle), "127.0.0.1", 0)
-    print("cno running on http://127.0.0.1:%d (" % server.sockets[0].getsockname()[1])
-    await server.serve_forever()
-
-if sys.argv[1] == "uvloop":
-    import uvloop
-    uvloop.install()
-asyncio.run(main())
-"""
-
-
-def peak(server: Server) -> int:
-    """Octets of the largest resident set that a process has had."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
 
 
 def curl(version: str, *more: str, **pipes: Any) -> "subprocess.Popen[bytes]":
@@ -268,9 +228,9 @@ def upload(version: str, address: str, size: int) -> None:
 def test_200_mib_with_a_slow_other_side(version: str, transfer: Any, loop: str) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
-    with running(loop, program=("-c", BULK), cwd=ROOT) as server:
-        address = server.ready()
-        transfer(version, address, 8 * MIB)  # what every body costs
-        before = peak(server)
+    with running("serve", loop, program=("bulk.py",)) as server:
+        address = f"{server.ready()}/{SIZE}/{'slow' if transfer is upload else 'fast'}"
+        transfer(version, address, SMALL)
+        before = peak(server.process.pid)
         transfer(version, address, SIZE)
-        assert peak(server) - before < 20 * MIB
+        assert peak(server.process.pid) - before < 20 * MIB

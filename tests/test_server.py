@@ -754,6 +754,23 @@ async def test_a_handler_is_cancelled_when_the_client_leaves(peer: Site) -> None
     assert not peer.log
 
 
+@h2_only
+async def test_requests_that_are_cancelled_in_the_read_that_brings_them(peer: Site) -> None:
+    """Their places are free again, though their tasks had not begun."""
+    client = await peer.serve(hello, h2_max_concurrent_streams=1)
+    for _ in range(3):
+        stream = client.h2.get_next_available_stream_id()  # type: ignore[attr-defined]
+        fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+        client.h2.send_headers(stream, fields, end_stream=True)  # type: ignore[attr-defined]
+        client.h2.reset_stream(stream, 8)  # type: ignore[attr-defined]
+        await client.flush()  # type: ignore[attr-defined]
+        await client.ping()  # type: ignore[attr-defined]
+    (server,) = peer.group.connections
+    assert not server.running
+    assert plain(await client.ask()) == (200, b"hello")
+    assert not peer.log
+
+
 @both
 async def test_a_handler_that_cuts_its_own_connection_in_its_first_step(peer: Site) -> None:
     async def handle(request: cno.Request) -> None:
@@ -794,6 +811,24 @@ async def test_what_a_handler_sees_that_goes_on_after_the_client_has_left(peer: 
     await exchange.give_up()
     assert await handle.done() == ["ClientDisconnected"] * 2
     assert not peer.log
+
+
+@both
+async def test_a_response_that_nobody_cancels_ends_when_the_client_has_left(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        body = (BLOCK for _ in iter(int, 1))
+        responding = asyncio.ensure_future(request.respond(200, [], body))
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        with pytest.raises(cno.ClientDisconnected):
+            await soon(responding)
+
+    handle = noted(handle)
+    client = await peer.serve(handle)
+    exchange = await client.start()
+    await exchange.body(1)
+    await exchange.give_up()
+    assert await handle.done() is None
 
 
 @both
@@ -901,6 +936,33 @@ async def test_a_body_is_not_to_be_had_behind_the_answer(peer: Site, before: boo
     handle = noted(handle)
     client = await peer.serve(handle)
     exchange = await client.start("POST", "/", [("content-length", "5")], more=True)
+    assert (await exchange.response()).status == 200
+    assert await handle.done() is None
+
+
+@h1
+async def test_a_drain_finds_a_client_that_has_just_gone(peer: Site) -> None:
+    client = await peer.serve(hello)
+    exchange = await client.start("POST", "/", [("content-length", "10")], more=True)
+    assert (await exchange.response()).status == 200
+    client.wire.reset()
+    peer.group.shutdown()
+    await soon(peer.group.wait_closed())
+
+
+@both
+async def test_a_body_that_fails_when_its_reader_is_about_to_go_on(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        reading = asyncio.ensure_future(request.payload.readexactly(10))
+        await asyncio.sleep(0)
+        request.feed(b"abc")
+        await request.respond(200)
+        with pytest.raises(ConnectionAbortedError):
+            await soon(reading)
+
+    handle = noted(handle)
+    client = await peer.serve(handle)
+    exchange = await client.start("POST", "/", [("content-length", "10")], more=True)
     assert (await exchange.response()).status == 200
     assert await handle.done() is None
 
