@@ -238,8 +238,11 @@ class Engine:
     def raise_unless_told(self) -> None:
         """Raises the last error unless it is the peer's, of which a FAULT event tells."""
         error = _error()
-        if not isinstance(error, ProtocolError):
-            raise error
+        try:
+            if not isinstance(error, ProtocolError):
+                raise error
+        finally:
+            del error  # whose traceback has this frame
 
     def events(self) -> Sequence[Event]:
         """What has happened and was not told yet: after calls other than `feed`."""

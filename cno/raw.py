@@ -334,7 +334,10 @@ class Connection:
             self._telling = False
         if self._fault is not None:
             fault, self._fault = self._fault, None
-            raise fault
+            try:
+                raise fault
+            finally:
+                del fault  # whose traceback has this frame
 
 
 def _parts(event: Event, data: bytes) -> Iterator[Event]:

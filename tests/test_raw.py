@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import weakref
@@ -705,6 +706,21 @@ def test_a_connection_is_freed_by_its_references() -> None:
         del conn
         assert wrapper() is None
         assert engine() is None
+    finally:
+        gc.enable()
+
+
+def test_an_error_keeps_nobody() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        conn = server(http2=False)
+        for error in (raw.ProtocolError, raw.Disconnected):
+            with contextlib.suppress(error):
+                conn.data_received(b"no request\r\n\r\n")
+        wrapper = weakref.ref(conn)
+        del conn
+        assert wrapper() is None
     finally:
         gc.enable()
 
