@@ -93,6 +93,19 @@ class Payload(asyncio.StreamReader):
             self._conn.consumed(self._stream, size, left)
 
 
+class OfferedPayload(Payload):
+    """Of a request that asks for a tunnel by Upgrade: a body of no octets for who reads it before
+    that is granted, and then what comes out of it."""
+
+    granted = False
+
+    async def _wait_for_data(self, caller: str) -> None:
+        if self.granted:
+            await super()._wait_for_data(caller)
+        else:
+            self.feed_eof()
+
+
 # ---- that go -----------------------------------------------------------------------------------
 
 
