@@ -45,6 +45,16 @@ class Carrier(Connection):
         """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
         raise NotImplementedError
 
+    def half_close(self) -> bool:
+        """Ends our direction of a tunnel on HTTP/1, where the other can stay open: inside TLS it
+        returns False."""
+        transport = self._transport
+        if self.http2 or transport is None or not transport.can_write_eof():
+            return False
+        self.flush()
+        transport.write_eof()
+        return True
+
 
 class Exchange:
     """A request and its response."""
@@ -198,7 +208,9 @@ class Exchange:
             try:
                 if await self._is_wanted():
                     await write_parts(self.conn, self, body)
-                    if trailers is None:
+                    if self.tunnel and self.conn.half_close():
+                        pass
+                    elif trailers is None:
                         self.conn.engine.write(self.id, b"", True)
                     else:
                         self.conn.engine.tail(self.id, trailing(trailers))

@@ -1,4 +1,4 @@
-"""cno.Server: tunnels by Upgrade, and by CONNECT with a protocol."""
+"""cno.Server and cno.Client: tunnels by Upgrade, and by CONNECT with a protocol."""
 
 from __future__ import annotations
 
@@ -259,6 +259,71 @@ async def test_a_client_that_leaves_a_tunnel(peer: Site) -> None:
     await head(client)
     client.wire.reset()
     assert isinstance(await handle.done(), (asyncio.CancelledError, cno.ClientDisconnected))
+
+
+# ---- cno.Client on the other side ---------------------------------------------------------------
+
+
+async def dial(peer: Site, version: str) -> cno.Client:
+    port = peer.server.sockets[0].getsockname()[1]
+    return await cno.connect(None, f"{version}://127.0.0.1:{port}")
+
+
+async def talk(client: cno.Client, *request: Any) -> None:
+    """A word there and back, twice, and then the end."""
+    words = cno.Channel(1)
+    response = await soon(client.request(*request, words))
+    assert response.tunnel
+    for word in (b"hello", bytes(100000)):
+        await soon(words.put(word))
+        assert await soon(response.payload.readexactly(len(word))) == word
+    words.close()
+    assert await soon(response.payload.read()) == b""
+    assert response.trailers == []
+
+
+@h1
+async def test_a_client_of_ours_upgrades(peer: Site) -> None:
+    await peer.start(echo, upgrade=True)
+    async with await dial(peer, "http") as client:
+        await talk(client, "GET", "/echo", [("upgrade", "echo")])
+    assert not peer.log
+
+
+@h1
+async def test_a_client_of_ours_is_not_upgraded(peer: Site) -> None:
+    await peer.start(hello, upgrade=True)
+    async with await dial(peer, "http") as client:
+        for _ in range(2):
+            response = await soon(client.request("GET", "/", [("upgrade", "echo")]))
+            assert (response.code, response.tunnel) == (200, False)
+            assert await soon(response.payload.read()) == b"hello"
+    assert not peer.log
+
+
+@h2_only
+async def test_a_client_of_ours_connects_to_a_protocol(peer: Site) -> None:
+    """RFC 8441."""
+
+    async def handle(request: cno.Request) -> None:
+        assert request.upgrade == "echo"
+        assert (request.method, request.path) == ("CONNECT", "/echo")
+        await request.respond(200, [], request.payload)
+
+    await peer.start(handle, upgrade=True)
+    async with await dial(peer, "h2c") as client:
+        await soon(client.ping())  # by then the settings of the server are known
+        await talk(client, "CONNECT", "/echo", [(":protocol", "echo")])
+    assert not peer.log
+
+
+@h2_only
+async def test_no_protocol_where_none_is_offered(peer: Site) -> None:
+    await peer.start(hello)
+    async with await dial(peer, "h2c") as client:
+        await soon(client.ping())
+        with pytest.raises(ValueError, match=":protocol"):
+            await soon(client.request("CONNECT", "/echo", [(":protocol", "echo")]))
 
 
 def test_the_option() -> None:
