@@ -179,7 +179,8 @@ class Exchange:
     def waits_to_send(self) -> bool:
         """Whether the server must have its say before the body is sent."""
         names = [name for name, _ in self.fields]
-        return self.method == "CONNECT" or b"upgrade" in names or b"expect" in names
+        upgrade = b"upgrade" in names and not self.conn.http2
+        return self.method == "CONNECT" or upgrade or b"expect" in names
 
     @property
     def pushes(self) -> Channel:

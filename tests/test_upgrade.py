@@ -326,6 +326,21 @@ async def test_no_protocol_where_none_is_offered(peer: Site) -> None:
             await soon(client.request("CONNECT", "/echo", [(":protocol", "echo")]))
 
 
+@h2_only
+async def test_upgrade_means_nothing_to_http2(peer: Site) -> None:
+    """RFC 9113 section 8.2.2: the field is not sent, and the body goes without a question."""
+
+    async def handle(request: cno.Request) -> None:
+        assert "upgrade" not in dict(request.headers)
+        await request.respond(200, [], request.payload)
+
+    await peer.start(handle, upgrade=True)
+    async with await dial(peer, "h2c") as client:
+        response = await soon(client.request("POST", "/", [("upgrade", "echo")], b"hello"))
+        assert (response.code, response.tunnel) == (200, False)
+        assert await soon(response.payload.read()) == b"hello"
+
+
 def test_the_option() -> None:
     loop = asyncio.new_event_loop()
     try:
