@@ -170,6 +170,13 @@ async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
             await conn.take_turns(stream, len(part))
 
 
+async def release(body: Body) -> None:
+    """Nobody reads this body any more: whoever fills it must not wait for that."""
+    aclose = getattr(body, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
 def octets_of(part: object) -> Octets:
     if isinstance(part, (bytes, bytearray)):
         return part

@@ -11,7 +11,7 @@ from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
-from cno.body import Body, octets_of, size_of
+from cno.body import Body, octets_of, release, size_of
 from cno.channel import Channel
 from cno.connection import QUANTUM
 from cno.engine import Event
@@ -79,19 +79,23 @@ class Client(Requester):
         """
         if isinstance(payload, str):
             raise TypeError("a body is bytes, not str")
-        size = size_of(payload) if trailers is None else -1
-        fields = lowered(headers)
-        seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
-        exchange = Exchange(self, method, fields, seconds, inform)
-        exchange.sent = size == 0
+        exchange = None
         try:
+            size = size_of(payload) if trailers is None else -1
+            fields = lowered(headers)
+            seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
+            exchange = Exchange(self, method, fields, seconds, inform)
+            exchange.sent = size == 0
             await self._begin(exchange, as_octets(path), self._fields(exchange, size))
             if not exchange.sent:
                 self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
         except BaseException:
-            self.abandon(exchange)
+            if exchange is not None:
+                self.abandon(exchange)
+            if exchange is None or not exchange.uploads:
+                await release(payload)
             raise
         return Response(self, exchange)
 

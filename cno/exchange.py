@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
-from cno.body import Body, Payload, write_parts
+from cno.body import Body, Payload, release, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -62,6 +62,7 @@ class Exchange:
     id = 0  # of the stream; 0 while the request waits for its turn
     deadline: float | None = None  # of the server, by the clock of the loop
     uploading: asyncio.Task[None] | None = None
+    uploads = False  # the body has a task that releases it
     sent = False  # all of the request was written
     withheld = False  # what is left of it will never be
     unwanted = False  # nobody wants the rest of the response
@@ -205,6 +206,7 @@ class Exchange:
 
     async def upload(self, body: Body, trailers: Trailers) -> None:
         """Writes the body of the request. What goes wrong with it goes wrong with the response."""
+        self.uploads = True
         try:
             try:
                 if await self._is_wanted():
@@ -224,8 +226,7 @@ class Exchange:
                     if self.body_done:
                         self.conn.abandon(self)
             finally:
-                if (aclose := getattr(body, "aclose", None)) is not None:
-                    await aclose()  # whoever fills it must not wait for us
+                await release(body)
         except (StreamGone, Disconnected, self.conn.gone_error):
             self.uploading = None  # the response is complete without it, or has failed
         except UsageError as error:
