@@ -6,13 +6,12 @@ Knows messages of HTTP; requester.py has the connection, dial.py makes its trans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
 from cno.body import Body, octets_of, release, size_of
-from cno.channel import Channel
 from cno.connection import QUANTUM
 from cno.engine import Event
 from cno.exchange import Exchange, Inform
@@ -195,7 +194,7 @@ class Response:
         return self._exchange.tunnel
 
     @property
-    def pushed(self) -> Channel:
+    def pushed(self) -> AsyncIterator[Push]:
         """`async for push in response.pushed` gives each Push as it is promised, up to the end of
         the response."""
         return self._exchange.pushes

@@ -74,6 +74,7 @@ class Connection:
     """
 
     def __init__(self, *, server: bool) -> None:
+        """Raises MemoryError."""
         self._engine = Engine(server=server)
         self._untold: deque[Event] = deque()
         self._telling = False
@@ -137,8 +138,7 @@ class Connection:
 
     def shutdown(self, *, final: bool = True) -> None:
         """No new streams; on_close when those that are open have ended. On HTTP/2, without `final`
-        this is only announced, and nothing refused yet (RFC 9113 section 6.8). Raises Disconnected
-        after the end."""
+        this is only announced, and nothing refused yet (RFC 9113 section 6.8)."""
         self._engine.shutdown(final=final)
         self._tell()
 
@@ -165,10 +165,6 @@ class Connection:
         return self._engine.priority(stream)
 
     # ---- writing ------------------------------------------------------------------------------
-    # All raise StreamGone when the stream has ended, UsageError for what cannot be sent, and
-    # Disconnected after the end of the connection. Nothing was written then, and other streams
-    # notice nothing.
-
     @property
     def next_stream(self) -> int:
         """The id for the next request, or on a server for the next push."""
@@ -182,8 +178,12 @@ class Connection:
     def write_head(
         self, stream: int, code: int, method: str, path: str, headers: Headers, final: bool
     ) -> None:
-        """A response head, or with code 0 a request head; 1xx may come before the final one. Raises
-        WouldBlock when a request has to wait for its turn."""
+        """A response head, or with code 0 a request head; 1xx may come before the final one.
+
+        Raises, as all that write do, StreamGone when the stream has ended, UsageError for what
+        cannot be sent, and Disconnected after the end of the connection: nothing was written then,
+        and nothing else is harmed. WouldBlock when a request has to wait for its turn.
+        """
         blob = packed(headers)
         self._engine.head(stream, code, as_octets(method), as_octets(path), blob, final)
         self._tell()
@@ -199,7 +199,7 @@ class Connection:
         final: bool,
     ) -> int:
         """write_head and then write_data in one: returns how many octets of `data` were taken.
-        Content-Length is checked against them before anything is written."""
+        Content-Length is checked against them before anything is written. Raises as they do."""
         blob = packed(headers)
         taken = self._engine.message(
             stream, code, as_octets(method), as_octets(path), blob, data, final
@@ -209,24 +209,26 @@ class Connection:
 
     def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
         """Promises a response to a request that the client of `stream` will want; does nothing
-        where that is impossible or unwanted."""
+        where that is impossible or unwanted. Raises UsageError for what is no request."""
         self._engine.push(stream, as_octets(method), as_octets(path), packed(headers))
         self._tell()
 
     def write_data(self, stream: int, data: bytes, final: bool) -> int:
         """Returns how many octets were taken; wait for on_flow_increase to write the others.
-        Raises WouldBlock for a tunnel that is not granted yet."""
+        Raises as write_head does, WouldBlock for a tunnel that is not granted yet."""
         taken = self._engine.write(stream, data, final)
         self._tell()
         return taken
 
     def write_tail(self, stream: int, trailers: Headers) -> None:
-        """Ends a message with trailers; HTTP/1 drops them unless the body is chunked."""
+        """Ends a message with trailers; HTTP/1 drops them unless the body is chunked. Raises as
+        write_head does."""
         self._engine.tail(stream, packed(trailers))
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Ends a stream; stream 0 is all and the connection, or with NO_ERROR a shutdown."""
+        """Ends a stream; stream 0 is all and the connection, or with NO_ERROR a shutdown. Raises
+        StreamGone."""
         self._engine.reset(stream, code)
         self._tell()
 
