@@ -550,8 +550,8 @@ int cno_batch_message(struct cno_batch_t *b, uint32_t stream, int code, const ch
         .headers = list,
         .headers_len = (size_t)count,
     };
-    int r = count < 0 ? CNO_ERROR
-                      : cno_write_message(&b->conn, stream, &msg, body, body_size, final);
+    int r =
+        count < 0 ? CNO_ERROR : cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     return tell_start(b) ? CNO_ERROR : r;
 }
 

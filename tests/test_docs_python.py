@@ -22,10 +22,13 @@ from wire import soon
 
 import cno
 import cno.client
+import cno.connection
 import cno.dial
 import cno.engine
+import cno.exchange
 import cno.failures
 import cno.raw
+import cno.requester
 import cno.server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,6 +232,16 @@ def test_what_the_classes_have_is_there() -> None:
         assert own - told <= {"request", "ends_connection"}, kind
     for name in ("method", "path", "headers", "response", "cancel()"):
         assert f"push.{name}`" in CLIENT
+
+
+def test_the_figures_are_those_of_the_source() -> None:
+    text = " ".join(CLIENT.split())
+    window, buffered = cno.requester.WINDOW // 1024, cno.connection.BODY_BUFFER // 1024
+    assert f"the {window} KiB of a stream of HTTP/2 and the {buffered} KiB of HTTP/1" in text
+    assert f"up to {cno.exchange.DISCARD // 1024} KiB are read past" in text
+    assert f"at most {cno.connection.BODY_BUFFER // 1024} KiB of it" in " ".join(SERVER.split())
+    assert cno.exchange.EXPECT == 1.0
+    assert "has said nothing for a second" in text
 
 
 # ---- the engine ---------------------------------------------------------------------------------

@@ -710,6 +710,29 @@ def test_a_connection_is_freed_by_its_references() -> None:
         gc.enable()
 
 
+def test_p1_ten_thousand_connections_are_freed_without_the_collector() -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(10_000):
+            http2 = bool(number % 2)
+            sides = Recorder(server=False), Recorder(server=True)
+            for side in sides:
+                alive.add(side._engine.batch)
+                side.connection_made(is_http2=http2)
+            talk(*sides)
+            sides[0].write_head(1, 0, "GET", "/", REQUEST, True)
+            talk(*sides)
+            if number % 3:
+                sides[1].write_head(1, 204, "", "", [], True)
+                talk(*sides)
+        del side, sides
+        assert not alive
+    finally:
+        gc.enable()
+
+
 def test_an_error_keeps_nobody() -> None:
     gc.collect()
     gc.disable()

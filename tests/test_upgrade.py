@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from conftest import Certificate
 from test_server import Site, both, h1, h2_only, hello, noted, plain
 from wire import H1, soon
 
@@ -288,6 +290,27 @@ async def test_a_client_of_ours_upgrades(peer: Site) -> None:
     async with await dial(peer, "http") as client:
         await talk(client, "GET", "/echo", [("upgrade", "echo")])
     assert not peer.log
+
+
+@h1
+async def test_inside_tls_a_tunnel_ends_with_either_side(
+    peer: Site, certificate: Certificate
+) -> None:
+    """TLS cannot be closed by halves here, so the end of our direction is that of both."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    await peer.start(echo, upgrade=True, tls=context)
+    port = peer.server.sockets[0].getsockname()[1]
+    trust = ssl.create_default_context(cafile=certificate.cert)
+    async with await cno.connect(None, f"https://127.0.0.1:{port}", ssl_ctx=trust) as client:
+        words = cno.Channel()
+        response = await soon(client.request("GET", "/echo", [("upgrade", "echo")], words))
+        await words.put(b"hello")
+        assert await soon(response.payload.readexactly(5)) == b"hello"
+        words.close()
+        with pytest.raises(cno.RequestFailed):
+            await soon(response.payload.read())
+        assert client.is_closed
 
 
 @h1
