@@ -193,6 +193,7 @@ class Request:
     _trailers: Fields | None = None
     _state = _WAITING
     _lost = False
+    _offered = False  # a tunnel by Upgrade: of no body until it is granted
     tunnel = False  # one was granted
 
     task: asyncio.Task[None]
@@ -201,12 +202,13 @@ class Request:
         """Made by the connection from a HEAD of cno.engine."""
         self.conn = conn
         self.id: int = event[1]
+        self.body_done = event[2] & _FINAL != 0
         self.method: str = event[4]
-        self._offered = event[2] & _UPGRADE != 0 and self.method != "CONNECT"  # by Upgrade
-        self.body_done = event[2] & _FINAL != 0 or self._offered
         self.raw_path: bytes = event[5]
         self.raw_headers: Fields = event[8]
         self._flags: int = event[2]
+        if event[2] & _UPGRADE and self.method != "CONNECT":
+            self._offered = self.body_done = True
 
     @property
     def path(self) -> str:
@@ -402,7 +404,9 @@ class Request:
         size = len(body)
         first = body if type(body) is bytes and size <= QUANTUM else bytes(body[:QUANTUM])
         taken = self.conn.answer(self.id, code, fields, first, size)
-        self._begun(code)
+        self._state = _BODY
+        if self._flags & _UPGRADE:
+            self._settle_tunnel(code)
         if taken < size:
             await self.conn.write_rest(self, body, taken, True)
         self._finish()
@@ -416,7 +420,9 @@ class Request:
                 await conn.take_turns(self, 0)  # one more writer would only add to what waits
             size = size_of(body) if trailers is None and code != 101 else -1
             conn.answer(self.id, code, fields, b"", size)
-            self._begun(code)
+            self._state = _BODY
+            if self._flags & _UPGRADE:
+                self._settle_tunnel(code)
             if self.method != "HEAD" and code not in (204, 205, 304):
                 conn.flush_soon()
                 await write_parts(conn, self, body)
@@ -428,18 +434,18 @@ class Request:
             conn.engine.tail(self.id, trailing(trailers))
         self._finish()
 
-    def _begun(self, code: int) -> None:
-        """The head is written."""
-        self._state = _BODY
-        if self._flags & _UPGRADE and (code == 101 if self._offered else code < 300):
-            self.tunnel = True
-            if self._offered:
-                self.body_done = False
-            if isinstance(self._payload, OfferedPayload):
-                self._payload.granted = True
-                if self._payload.at_eof():  # that was the body
-                    self._payload = None
-            self.conn.loop.call_soon(self.conn.open_tunnel, self)
+    def _settle_tunnel(self, code: int) -> None:
+        """The answer to a request for a tunnel is known."""
+        self.tunnel = code == 101 if self._offered else code < 300
+        if not self.tunnel:
+            return
+        if self._offered:
+            self.body_done = False
+        if isinstance(self._payload, OfferedPayload):
+            self._payload.granted = True
+            if self._payload.at_eof():  # that was the body
+                self._payload = None
+        self.conn.loop.call_soon(self.conn.open_tunnel, self)
 
     def _finish(self) -> None:
         """The response is complete."""
