@@ -13,7 +13,7 @@ from typing import Any, TypedDict, cast
 
 from cno.body import Body, octets_of, release, size_of
 from cno.connection import QUANTUM
-from cno.engine import Event
+from cno.engine import Event, UsageError
 from cno.exchange import Exchange, Inform
 from cno.failures import RequestTimeout
 from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
@@ -103,7 +103,10 @@ class Client(Requester):
         at_hand = isinstance(payload, (bytes, bytearray, memoryview)) and size <= QUANTUM
         if at_hand and trailers is None and not exchange.waits_to_send:
             octets = octets_of(payload)
-            taken = self.engine.write(exchange.id, octets, True)
+            try:
+                taken = self.engine.write(exchange.id, octets, True)
+            except UsageError as error:
+                raise ValueError(f"the request cannot be sent: {error}") from None
             if taken == size:
                 exchange.sent = True
                 self.said_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -72,3 +73,27 @@ async def test_a_request_that_is_cancelled_while_it_waits(peer: Site) -> None:
             await soon(waiting)
         await is_abandoned(channel)
         first.cancel()
+
+
+@both
+@pytest.mark.parametrize("body", [b"hello", bytes(200000), "parts"])
+@pytest.mark.parametrize("length", ["3", "300000"])
+async def test_a_body_of_another_length(peer: Site, body: Any, length: str) -> None:
+    """What is wrong with a request is a ValueError, whenever it is noticed."""
+
+    async def handle(request: cno.Request) -> None:
+        await request.payload.read()
+        await request.respond(200, [], b"whole")
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    peer.cuts = True
+    await peer.start(handle)
+    async with await dial(peer) as client:
+        with pytest.raises(ValueError, match="content-length"):
+            payload = parts() if body == "parts" else body
+            await soon(client.request("POST", "/", [("content-length", length)], payload))
+        if peer.version == "h2":
+            response = await soon(client.request("POST", "/", [], b"hello"))
+            assert await soon(response.payload.read()) == b"whole"
