@@ -101,6 +101,19 @@ class Payload(asyncio.StreamReader):
             self._conn.consumed(self._stream, size, left)
 
 
+class OfferedPayload(Payload):
+    """Of a request that asks for a tunnel by Upgrade: a body of no octets for who reads it before
+    that is granted, and then what comes out of it."""
+
+    granted = False
+
+    async def _wait_for_data(self, caller: str) -> None:
+        if self.granted:
+            await super()._wait_for_data(caller)
+        else:
+            self.feed_eof()
+
+
 # ---- that go -----------------------------------------------------------------------------------
 
 
@@ -163,6 +176,13 @@ async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
                 await conn.write_rest(stream, part, taken, False)
             conn.flush_soon()
             await conn.take_turns(stream, len(part))
+
+
+async def release(body: Body) -> None:
+    """Nobody reads this body any more: whoever fills it must not wait for that."""
+    aclose = getattr(body, "aclose", None)
+    if aclose is not None:
+        await aclose()
 
 
 def octets_of(part: object) -> Octets:

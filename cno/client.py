@@ -6,15 +6,14 @@ Knows messages of HTTP; requester.py has the connection, dial.py makes its trans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
-from cno.body import Body, octets_of, size_of
-from cno.channel import Channel
+from cno.body import Body, octets_of, release, size_of
 from cno.connection import QUANTUM
-from cno.engine import Event
+from cno.engine import Event, UsageError
 from cno.exchange import Exchange, Inform
 from cno.failures import RequestTimeout
 from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
@@ -79,19 +78,23 @@ class Client(Requester):
         """
         if isinstance(payload, str):
             raise TypeError("a body is bytes, not str")
-        size = size_of(payload) if trailers is None else -1
-        fields = lowered(headers)
-        seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
-        exchange = Exchange(self, method, fields, seconds, inform)
-        exchange.sent = size == 0
+        exchange = None
         try:
+            size = size_of(payload) if trailers is None else -1
+            fields = lowered(headers)
+            seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
+            exchange = Exchange(self, method, fields, seconds, inform)
+            exchange.sent = size == 0
             await self._begin(exchange, as_octets(path), self._fields(exchange, size))
             if not exchange.sent:
                 self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
         except BaseException:
-            self.abandon(exchange)
+            if exchange is not None:
+                self.abandon(exchange)
+            if exchange is None or not exchange.uploads:
+                await release(payload)
             raise
         return Response(self, exchange)
 
@@ -100,7 +103,10 @@ class Client(Requester):
         at_hand = isinstance(payload, (bytes, bytearray, memoryview)) and size <= QUANTUM
         if at_hand and trailers is None and not exchange.waits_to_send:
             octets = octets_of(payload)
-            taken = self.engine.write(exchange.id, octets, True)
+            try:
+                taken = self.engine.write(exchange.id, octets, True)
+            except UsageError as error:
+                raise ValueError(f"the request cannot be sent: {error}") from None
             if taken == size:
                 exchange.sent = True
                 self.said_all()
@@ -191,7 +197,7 @@ class Response:
         return self._exchange.tunnel
 
     @property
-    def pushed(self) -> Channel:
+    def pushed(self) -> AsyncIterator[Push]:
         """`async for push in response.pushed` gives each Push as it is promised, up to the end of
         the response."""
         return self._exchange.pushes

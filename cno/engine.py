@@ -51,7 +51,7 @@ class Error(ConnectionError):
 
 
 class ProtocolError(Error):
-    """The peer broke the protocol. The connection is over."""
+    """The peer broke the protocol. Where this is raised, the connection is over."""
 
 
 class UsageError(Error):
@@ -96,6 +96,16 @@ def _check(result: int) -> int:
     if result < 0:
         raise _error()
     return result
+
+
+def _assign(struct: Any, members: dict[str, int], what: str) -> None:
+    for name, value in members.items():
+        try:
+            setattr(struct, name, value)
+        except AttributeError:
+            raise TypeError(f"there is no {what} {name!r}") from None
+        except OverflowError:
+            raise UsageError(f"{name} is out of its range", f"bad-{what}") from None
 
 
 # ---- the engine --------------------------------------------------------------------------------
@@ -173,19 +183,22 @@ class Engine:
     def configure(self, **settings: int) -> None:
         """Changes settings of ours by name (`struct cno_settings_t`).
 
-        Raises UsageError when one is out of its range.
+        Raises UsageError when one is out of its range, WouldBlock until those before are
+        acknowledged, TypeError for a name that is none.
         """
         new = ffi.new("struct cno_settings_t *", self.conn.settings[lib.CNO_LOCAL])
-        for name, value in settings.items():
-            setattr(new, name, value)
+        _assign(new, settings, "setting")
         _check(lib.cno_configure(self.conn, new))
 
     def limit(self, **limits: int) -> None:
         """Changes limits by name (`struct cno_limits_t`), before `begin`.
 
-        Raises UsageError when one is out of its range or it is too late; nothing has changed then.
+        Raises UsageError when one is out of its range or it is too late, TypeError for a name that
+        is none; nothing has changed then.
         """
-        _check(lib.cno_limit(self.conn, ffi.new("struct cno_limits_t *", limits)))
+        new = ffi.new("struct cno_limits_t *")
+        _assign(new, limits, "limit")
+        _check(lib.cno_limit(self.conn, new))
 
     def manual_flow(self, *, connection: bool = False) -> None:
         """Windows of streams, and with `connection` that of the connection, are reopened by
@@ -225,8 +238,11 @@ class Engine:
     def raise_unless_told(self) -> None:
         """Raises the last error unless it is the peer's, of which a FAULT event tells."""
         error = _error()
-        if not isinstance(error, ProtocolError):
-            raise error
+        try:
+            if not isinstance(error, ProtocolError):
+                raise error
+        finally:
+            del error  # whose traceback has this frame
 
     def events(self) -> Sequence[Event]:
         """What has happened and was not told yet: after calls other than `feed`."""
@@ -302,6 +318,35 @@ class Engine:
                 final,
             )
         )
+
+    def message(
+        self,
+        stream: int,
+        code: int,
+        method: bytes,
+        path: bytes,
+        fields: bytes,
+        data: Any,
+        final: bool,
+    ) -> int:
+        """A head and the body behind it, as `head` and then `write` in one. Returns how many octets
+        of the body were taken."""
+        buffer = ffi.from_buffer(data)
+        taken: int = lib.cno_batch_message(
+            self.batch,
+            stream,
+            code,
+            method,
+            len(method),
+            path,
+            len(path),
+            fields,
+            len(fields),
+            buffer,
+            len(buffer),
+            final,
+        )
+        return _check(taken)
 
     def push(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
         """Promises a response, where that is possible and wanted."""

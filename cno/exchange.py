@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
-from cno.body import Body, Payload, write_parts
+from cno.body import Body, Payload, release, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -45,6 +45,16 @@ class Carrier(Connection):
         """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
         raise NotImplementedError
 
+    def half_close(self) -> bool:
+        """Ends our direction of a tunnel on HTTP/1, where the other can stay open: inside TLS it
+        returns False."""
+        transport = self._transport
+        if self.http2 or transport is None or not transport.can_write_eof():
+            return False
+        self.flush()
+        transport.write_eof()
+        return True
+
 
 class Exchange:
     """A request and its response."""
@@ -52,6 +62,7 @@ class Exchange:
     id = 0  # of the stream; 0 while the request waits for its turn
     deadline: float | None = None  # of the server, by the clock of the loop
     uploading: asyncio.Task[None] | None = None
+    uploads = False  # the body has a task that releases it
     sent = False  # all of the request was written
     withheld = False  # what is left of it will never be
     unwanted = False  # nobody wants the rest of the response
@@ -169,7 +180,8 @@ class Exchange:
     def waits_to_send(self) -> bool:
         """Whether the server must have its say before the body is sent."""
         names = [name for name, _ in self.fields]
-        return self.method == "CONNECT" or b"upgrade" in names or b"expect" in names
+        upgrade = b"upgrade" in names and not self.conn.http2
+        return self.method == "CONNECT" or upgrade or b"expect" in names
 
     @property
     def pushes(self) -> Channel:
@@ -193,11 +205,14 @@ class Exchange:
 
     async def upload(self, body: Body, trailers: Trailers) -> None:
         """Writes the body of the request. What goes wrong with it goes wrong with the response."""
+        self.uploads = True
         try:
             try:
                 if await self._is_wanted():
                     await write_parts(self.conn, self, body)
-                    if trailers is None:
+                    if self.tunnel and self.conn.half_close():
+                        pass
+                    elif trailers is None:
                         self.conn.engine.write(self.id, b"", True)
                     else:
                         self.conn.engine.tail(self.id, trailing(trailers))
@@ -210,8 +225,7 @@ class Exchange:
                     if self.body_done:
                         self.conn.abandon(self)
             finally:
-                if (aclose := getattr(body, "aclose", None)) is not None:
-                    await aclose()  # whoever fills it must not wait for us
+                await release(body)
         except (StreamGone, Disconnected, self.conn.gone_error):
             self.uploading = None  # the response is complete without it, or has failed
         except UsageError as error:

@@ -13,7 +13,7 @@ from functools import partial
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from cno.body import Body, Octets, Payload, octets_of, size_of, write_parts
+from cno.body import Body, Octets, OfferedPayload, Payload, octets_of, release, size_of, write_parts
 from cno.config import Config
 from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
@@ -40,6 +40,7 @@ _REST = "the rest of this body will not come"
 
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
+_UPGRADE: int = CONSTANTS["CNO_MESSAGE_UPGRADE"]
 
 # How far a response is.
 _WAITING, _BODY, _DONE = range(3)
@@ -49,7 +50,8 @@ Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
 class ServerOptions(TypedDict, total=False):
     """What Server and ServerGroup take, as `cno-asgi` does: same names, units and defaults, but no
-    Server field unless it is asked for."""
+    Server field unless it is asked for. And `upgrade`: handlers are told of requests for tunnels of
+    other protocols."""
 
     http2: bool
     h2_max_concurrent_streams: int
@@ -60,6 +62,7 @@ class ServerOptions(TypedDict, total=False):
     timeout_request_head: float
     timeout_request_body: float
     timeout_response_write: float
+    upgrade: bool
 
 
 # ---- connections --------------------------------------------------------------------------------
@@ -79,6 +82,9 @@ class ServerGroup(Keeper):
         for name in options:
             if name not in ServerOptions.__annotations__:
                 raise TypeError(f"there is no option {name!r}")
+        self.upgrade = options.pop("upgrade", False)
+        if not isinstance(self.upgrade, bool):
+            raise ValueError(f"upgrade: {self.upgrade!r} is neither true nor false")
         config = Config(**{"server_header": False, **options})
         super().__init__(loop or asyncio.get_running_loop(), config)
 
@@ -152,12 +158,26 @@ class Server(ServerConnection):
             raise ValueError("the group is of another loop")
         super().__init__(group, gateway=False)
         self._max_streams *= 2  # with those that are pushed
+        self.upgrades = group.upgrade
         self.handle = handle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is up; it stays an attribute when it is closed."""
         self.transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
+
+    def eof_received(self) -> bool:
+        """The client has said all. In a tunnel the handler may still have something to say."""
+        for request in cast("list[Request]", [*self.streams.values()]):
+            if request.tunnel and not self.http2:
+                request.feed_end(None)
+        return super().eof_received()
+
+    def open_tunnel(self, request: Request) -> None:
+        """Takes what was kept until the tunnel of this request was granted."""
+        self.go_on()
+        if self._half_closed and not self._over:
+            request.feed_end(None)
 
 
 # ---- requests -----------------------------------------------------------------------------------
@@ -177,6 +197,8 @@ class Request:
     _state = _WAITING
     _begun = False
     _lost = False
+    _offered = False  # a tunnel by Upgrade: of no body until it is granted
+    tunnel = False  # one was granted
 
     task: asyncio.Task[None]
 
@@ -189,6 +211,8 @@ class Request:
         self.raw_path: bytes = event[5]
         self.raw_headers: Fields = event[8]
         self._flags: int = event[2]
+        if event[2] & _UPGRADE and self.method != "CONNECT":
+            self._offered = self.body_done = True
 
     @property
     def path(self) -> str:
@@ -203,11 +227,26 @@ class Request:
         return self._headers
 
     @property
+    def upgrade(self) -> str | None:
+        """The protocol, or more than one to choose from, of the tunnel that this request asks for.
+        None where it asks for none, CONNECT to a host is another thing, and without the option
+        `upgrade`."""
+        if not self._flags & _UPGRADE:
+            return None
+        name = "upgrade" if self._offered else ":protocol"
+        return ", ".join(value for key, value in self.headers if key == name) or None
+
+    @property
     def payload(self) -> asyncio.StreamReader:
-        """The body. Where the client expects 100 (Continue), reading asks for it."""
+        """The body, or what comes out of the tunnel. Where the client expects 100 (Continue),
+        reading asks for it."""
         if self._payload is None:
-            payload = Payload(self.conn, self.id, expect=self._flags & _EXPECT != 0)
-            if self.body_done:
+            asks = self._offered and not self.tunnel
+            cls = OfferedPayload if asks else Payload
+            payload = cls(self.conn, self.id, expect=self._flags & _EXPECT != 0)
+            if asks:
+                pass
+            elif self.body_done:
                 payload.feed_eof()
             elif self._lost:
                 payload.fail(ClientDisconnected(_REST))
@@ -306,8 +345,9 @@ class Request:
 
         `body` is bytes or the like, a Channel, another (async) iterable of bytes, or a file; the
         length is told or the body delimited, whichever it is. `trailers` come behind it, or what
-        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT grants a tunnel
-        with `body` and `payload` as its two directions.
+        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT, and where
+        `upgrade` is among the options 101 to a request to upgrade, grants a tunnel with `body` and
+        `payload` as its two directions.
 
         Raises ClientDisconnected when the client has gone, RuntimeError for a second response,
         TypeError and ValueError for what cannot be sent (a field, a body longer or shorter than its
@@ -315,11 +355,12 @@ class Request:
         begun.
         """
         self._check_unanswered()
-        if not 200 <= code <= 999:
-            raise ValueError(f"{code} is no status of a response")
+        if not 200 <= code <= 999 and not (code == 101 and self._offered):
+            raise ValueError(f"{code} is no status of a response to this request")
         fields = packed(headers)
         try:
-            if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
+            at_hand = isinstance(body, (bytes, bytearray, memoryview)) and code != 101
+            if trailers is None and at_hand:
                 await self._respond_octets(code, fields, octets_of(body))
             else:
                 await self._respond_parts(code, fields, body, trailers)
@@ -377,6 +418,8 @@ class Request:
         first = body if type(body) is bytes and size <= QUANTUM else bytes(body[:QUANTUM])
         taken = self.conn.answer(self.id, code, fields, first, size)
         self._state = _BODY
+        if self._flags & _UPGRADE:
+            self._settle_tunnel(code)
         if taken < size:
             await self.conn.write_rest(self, body, taken, True)
         self._finish()
@@ -388,22 +431,34 @@ class Request:
         try:
             if not conn.writable:
                 await conn.take_turns(self, 0)  # one more writer would only add to what waits
-            conn.answer(self.id, code, fields, b"", size_of(body) if trailers is None else -1)
+            size = size_of(body) if trailers is None and code != 101 else -1
+            conn.answer(self.id, code, fields, b"", size)
             self._state = _BODY
+            if self._flags & _UPGRADE:
+                self._settle_tunnel(code)
             if self.method != "HEAD" and code not in (204, 205, 304):
                 conn.flush_soon()
-                if self.method == "CONNECT":
-                    conn.loop.call_soon(conn.go_on)
                 await write_parts(conn, self, body)
         finally:
-            aclose = getattr(body, "aclose", None)
-            if aclose is not None:
-                await aclose()  # whoever fills it must not wait for us
+            await release(body)
         if trailers is None:
             conn.engine.write(self.id, b"", True)
         else:
             conn.engine.tail(self.id, trailing(trailers))
         self._finish()
+
+    def _settle_tunnel(self, code: int) -> None:
+        """The answer to a request for a tunnel is known."""
+        self.tunnel = code == 101 if self._offered else code < 300
+        if not self.tunnel:
+            return
+        if self._offered:
+            self.body_done = False
+        if isinstance(self._payload, OfferedPayload):
+            self._payload.granted = True
+            if self._payload.at_eof():  # that was the body
+                self._payload = None
+        self.conn.loop.call_soon(self.conn.open_tunnel, self)
 
     def _finish(self) -> None:
         """The response is complete."""

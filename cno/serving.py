@@ -97,6 +97,10 @@ class ServerConnection(Connection):
     gone_error = ClientDisconnected
     streams: dict[int, Stream]
 
+    # Whether clients may ask for tunnels of other protocols: by Upgrade on HTTP/1 (RFC 9110 section
+    # 7.8), by CONNECT with :protocol on HTTP/2 (RFC 8441).
+    upgrades = False
+
     def __init__(self, host: Host, *, gateway: bool = True) -> None:
         """`gateway` shapes requests for an application server."""
         engine = Engine(server=True, serving=True, gateway=gateway, defaults=host.defaults)
@@ -138,8 +142,15 @@ class ServerConnection(Connection):
         elif own:
             self.server = (own if isinstance(own, str) else bytes(own).decode(), None)
         self._open = self.host.opener(self)
-        self.engine.configure(max_concurrent_streams=self.host.max_streams)
-        self.engine.begin(http2=self.http2, prior_knowledge=self.host.http2 and secure is None)
+        self.engine.configure(
+            max_concurrent_streams=self.host.max_streams,
+            enable_connect_protocol=int(self.upgrades),
+        )
+        self.engine.begin(
+            http2=self.http2,
+            prior_knowledge=self.host.http2 and secure is None,
+            offer_upgrade=self.upgrades,
+        )
         self.flush()
 
     def eof_received(self) -> bool:

@@ -438,6 +438,23 @@ int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char 
     return tell_start(b) ? CNO_ERROR : r;  // a request of ours has no head to be told with
 }
 
+int cno_batch_message(struct cno_batch_t *b, uint32_t stream, int code, const char *method,
+                      size_t method_size, const char *path, size_t path_size, const char *fields,
+                      size_t fields_size, const char *body, size_t body_size, int final) {
+    struct cno_header_t list[CNO_MAX_HEADERS_OUT];
+    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
+    struct cno_message_t msg = {
+        .code = code,
+        .method = {method, method_size},
+        .path = {path, path_size},
+        .headers = list,
+        .headers_len = (size_t)count,
+    };
+    int r =
+        count < 0 ? CNO_ERROR : cno_write_message(&b->conn, stream, &msg, body, body_size, final);
+    return tell_start(b) ? CNO_ERROR : r;
+}
+
 int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, size_t method_size,
                    const char *path, size_t path_size, const char *fields, size_t fields_size) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];

@@ -100,6 +100,12 @@ int cno_batch_head(struct cno_batch_t *, uint32_t stream, int code, const char *
                    size_t method_size, const char *path, size_t path_size, const char *fields,
                    size_t fields_size, int final);
 
+// cno_write_message. Everything but the body as for cno_batch_head. Returns how many octets of it were
+// taken.
+int cno_batch_message(struct cno_batch_t *, uint32_t stream, int code, const char *method,
+                      size_t method_size, const char *path, size_t path_size, const char *fields,
+                      size_t fields_size, const char *body, size_t body_size, int final);
+
 // cno_write_message for what an application answers, with at most CNO_MAX_ANSWER_FIELDS: names are
 // lowered where HTTP/2 is spoken and the default fields that it did not set are added. `total` is
 // the size of the whole body, of which `body` may be only the first part, or -1 while it is not

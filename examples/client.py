@@ -6,6 +6,7 @@ https://, h2c:// speaks HTTP/2 without TLS, and h2:// HTTP/2 whatever TLS agreed
 
 import argparse
 import asyncio
+import contextlib
 import ssl
 import sys
 
@@ -36,7 +37,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="+")
     parser.add_argument("--method", default="GET")
-    parser.add_argument("--data", help="the file to send", type=argparse.FileType("rb"))
+    parser.add_argument("--data", help="the file to send")
     parser.add_argument("--cacert", help="a file of certificates (PEM) to trust instead")
     args = parser.parse_args()
 
@@ -44,16 +45,17 @@ async def main() -> None:
     context = ssl.create_default_context(cafile=args.cacert) if args.cacert else None
     headers = [("user-agent", "cno-example")]
     for url in args.url:
-        async with await cno.request(
-            loop, args.method, url, headers, args.data, ssl_ctx=context
-        ) as response:
-            version = "HTTP/2" if response.conn.is_http2 else "HTTP/1.1"
-            await show(response, f"{version} {args.method} {url}")
-            await show_pushes(response)
+        with open(args.data, "rb") if args.data else contextlib.nullcontext() as body:
+            async with await cno.request(
+                loop, args.method, url, headers, body, ssl_ctx=context
+            ) as response:
+                version = "HTTP/2" if response.conn.is_http2 else "HTTP/1.1"
+                await show(response, f"{version} {args.method} {url}")
+                await show_pushes(response)
 
 
 if __name__ == "__main__":
     try:
         asyncio.run(main())
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
 import weakref
@@ -511,6 +512,69 @@ def test_fields_in(http2: bool) -> None:
     assert fields[2:] == [("a", "é"), ("b", "é"), ("c", "x\tq"), ("d", "")]
 
 
+class Octets(Recorder):
+    """Heads, trailers and promises as they were on the wire, not decoded."""
+
+    def on_raw_head(self, *head: Any) -> None:
+        self.log.append(("raw head", *head))
+
+    def on_raw_tail(self, *tail: Any) -> None:
+        self.log.append(("raw tail", *tail))
+
+    def on_raw_push(self, *push: Any) -> None:
+        self.log.append(("raw push", *push))
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_octets_of_requests(http2: bool) -> None:
+    conn = server(http2=http2, cls=Octets)
+    if http2:
+        conn.data_received(frame("HEADERS 1 END_HEADERS @post a=\\xe9 b=\\xc3\\xa9 te=trailers"))
+        conn.data_received(frame("HEADERS 1 END_STREAM|END_HEADERS c=\\xe9"))
+    else:
+        conn.data_received(
+            b"POST / HTTP/1.1\r\nHost: h\r\nA: \xe9\r\nb: \xc3\xa9\r\nTE: trailers\r\n"
+        )
+        conn.data_received(b"Transfer-Encoding: chunked\r\n\r\n0\r\nC: \xe9\r\n\r\n")
+    start, head, tail = conn.take()
+    assert start == ("start", 1)
+    assert head[:5] == ("raw head", 1, 0, b"POST", b"/")
+    assert [pair for pair in head[5] if pair[0] in (b"a", b"b")] == [
+        (b"a", b"\xe9"),
+        (b"b", b"\xc3\xa9"),
+    ]
+    assert head[6] == raw.CNO_MESSAGE_TRAILERS
+    assert tail == ("raw tail", 1, [(b"c", b"\xe9")])
+
+
+def test_octets_of_a_target_and_of_a_reason() -> None:
+    conn = server(http2=False, cls=Octets)
+    conn.data_received(b"GET /a%E9 HTTP/1.0\r\n\r\n")
+    head, tail = conn.take()[1:]
+    assert head[3:5] == (b"GET", b"/a%E9")
+    assert head[6] == raw.CNO_MESSAGE_FINAL | raw.CNO_MESSAGE_HTTP1_0
+    assert tail == ("raw tail", 1, None)
+    client = Octets(server=False)
+    client.connection_made()
+    client.write_head(1, 0, "GET", "/", REQUEST, True)
+    client.data_received(b"HTTP/1.1 404 Pas trouv\xe9\r\nContent-Length: 0\r\n\r\n")
+    assert client.take()[2][:5] == ("raw head", 1, 404, b"Pas trouv\xe9", b"")
+
+
+def test_octets_of_a_promise() -> None:
+    client, other = Octets(server=False), Recorder(server=True)
+    client.configure(enable_push=1)
+    for side in (client, other):
+        side.connection_made(is_http2=True)
+    talk(client, other)
+    client.write_head(1, 0, "GET", "/", REQUEST, True)
+    talk(client, other)
+    other.write_push(1, "GET", "/p", [*REQUEST, (b"a", b"\xe9")])
+    mine, _ = talk(client, other)
+    fields = [(b":scheme", b"http"), (b":authority", b"h"), (b"a", b"\xe9")]
+    assert mine == [("raw push", 2, 1, b"GET", b"/p", fields)]
+
+
 @pytest.mark.parametrize("http2", [False, True])
 def test_fields_out(http2: bool) -> None:
     conn = server(http2=http2)
@@ -557,6 +621,77 @@ def test_octets_that_are_changed_later() -> None:
     assert conn.take()[-1] == ("data", 1, b"hello")
 
 
+# ---- the whole engine --------------------------------------------------------------------------
+
+
+def test_what_is_refused_on_one_stream_is_told() -> None:
+    class Faults(Recorder):
+        def on_fault(self, stream: int, error: raw.ProtocolError) -> None:
+            self.log.append(("fault", stream, error.reason, error.wire))
+
+    conn = server(http2=True, cls=Faults)
+    conn.data_received(frame("HEADERS 1 END_STREAM|END_HEADERS @get A=b"))
+    assert ("fault", 1, "bad-field-name", raw.CNO_RST_PROTOCOL_ERROR) in conn.take()
+    with pytest.raises(raw.ProtocolError) as caught:
+        conn.data_received(frame("PING 1 - t:12345678"))
+    assert ("fault", 0, caught.value.reason, caught.value.wire) in conn.take()
+
+
+def test_a_shutdown_that_is_announced() -> None:
+    conn = server(http2=True)
+    conn.shutdown(final=False)
+    assert conn.take() == [("W", frame("GOAWAY 0 - u32:0x7fffffff u32:0"))]
+    conn.data_received(frame("HEADERS 1 END_STREAM|END_HEADERS @get"))
+    conn.take()
+    conn.shutdown()
+    assert conn.take() == [("W", frame("GOAWAY 0 - u32:1 u32:0"))]
+    conn.write_head(1, 204, "", "", [], True)
+    assert conn.kinds() == "W end close"
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_messages_in_one_call(http2: bool) -> None:
+    client, server = couple(http2)
+    assert client.write_message(1, 0, "POST", "/", REQUEST, b"hello", False) == 5
+    log = client.take()
+    assert [event[0] for event in log] == ["W", "start"]
+    client.log = log
+    client.write_data(1, b"", True)
+    assert [event[0] for event in talk(client, server)[1]] == ["head", "data", "tail"]
+    with pytest.raises(raw.UsageError):
+        server.write_message(1, 200, "", "", [("content-length", "4")], b"hello", True)
+    assert server.take() == []
+    octets = memoryview(b"hello")
+    assert server.write_message(1, 200, "", "", [("content-length", "5")], octets, True) == 5
+    assert [event[0] for event in server.log] == ["W", "end"]
+    mine, _ = talk(client, server)
+    assert mine[1] == ("data", 1, b"hello")
+
+
+def test_what_is_no_setting_and_no_limit() -> None:
+    conn = Recorder(server=True)
+    for name, change in (("setting", conn.configure), ("limit", conn.limit)):
+        with pytest.raises(TypeError, match=f"no {name} 'nothing'"):
+            change(nothing=1)
+    for change, member in ((conn.configure, "max_frame_size"), (conn.limit, "fields")):
+        for number in (-1, 1, 2**32):
+            with pytest.raises(raw.UsageError, match="range"):
+                change(**{member: number})
+
+
+def test_flow_by_hand() -> None:
+    conn = Recorder(server=True)
+    conn.manual_flow(connection=True)
+    conn.connection_made(is_http2=True)
+    conn.data_received(HELLO + frame("HEADERS 1 END_HEADERS @post"))
+    piece = frame("DATA 1 - 16384*t:x")
+    conn.take()
+    conn.data_received(piece * 3)
+    assert conn.kinds() == "data data data"
+    conn.open_flow(1, 3 * 16384)
+    assert conn.take() == [("W", frame("WINDOW_UPDATE 1 - u32:49152"))]
+
+
 # ---- who owns what -----------------------------------------------------------------------------
 
 
@@ -571,6 +706,44 @@ def test_a_connection_is_freed_by_its_references() -> None:
         del conn
         assert wrapper() is None
         assert engine() is None
+    finally:
+        gc.enable()
+
+
+def test_p1_ten_thousand_connections_are_freed_without_the_collector() -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(10_000):
+            http2 = bool(number % 2)
+            sides = Recorder(server=False), Recorder(server=True)
+            for side in sides:
+                alive.add(side._engine.batch)
+                side.connection_made(is_http2=http2)
+            talk(*sides)
+            sides[0].write_head(1, 0, "GET", "/", REQUEST, True)
+            talk(*sides)
+            if number % 3:
+                sides[1].write_head(1, 204, "", "", [], True)
+                talk(*sides)
+        del side, sides
+        assert not alive
+    finally:
+        gc.enable()
+
+
+def test_an_error_keeps_nobody() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        conn = server(http2=False)
+        for error in (raw.ProtocolError, raw.Disconnected):
+            with contextlib.suppress(error):
+                conn.data_received(b"no request\r\n\r\n")
+        wrapper = weakref.ref(conn)
+        del conn
+        assert wrapper() is None
     finally:
         gc.enable()
 

@@ -178,9 +178,20 @@ static void test_wrong_fields(void) {
     CHECK(feed(b, "PREFACE;SETTINGS 0 -;HEADERS 1 END_STREAM|END_HEADERS @get") > 0);
     CHECK(refused(answer(b, 200, "N", 1, 2)));
     CHECK(refused(cno_batch_head(b, 1, 200, "", 0, "", 0, "[\1\0\0\0N", 6, 1)));
+    CHECK(refused(cno_batch_message(b, 1, 200, "", 0, "", 0, "N", 1, "hello", 5, 1)));
     CHECK(refused(cno_batch_push(b, 1, "GET", 3, "/", 1, "N", 1)));
     CHECK(!cno_batch_head(b, 1, 200, "", 0, "", 0, NULL, 0, 0));
     CHECK(refused(cno_batch_tail(b, 1, "N", 1)) && !cno_batch_tail(b, 1, LIST("\1", SUM)));
+    cno_batch_free(b);
+}
+
+static void test_whole_messages(void) {
+    struct cno_batch_t *b = start(1, 0);
+    CHECK(feed(b, "PREFACE;SETTINGS 0 -;HEADERS 1 END_STREAM|END_HEADERS @get") > 0);
+    CHECK(cno_batch_message(b, 1, 200, "", 0, "", 0, LIST("\1", ")\2s\1\0\0\0as\1\0\0\0b"), "hello",
+                            5, 1) == 5);
+    CHECK(cno_batch_message(b, 1, 200, "", 0, "", 0, NULL, 0, "hello", 5, 1) == CNO_ERROR);
+    CHECK(cno_error()->code == CNO_ERRNO_INVALID_STREAM);
     cno_batch_free(b);
 }
 
@@ -191,5 +202,6 @@ int main(void) {
     test_lengths();
     test_defaults();
     test_wrong_fields();
+    test_whole_messages();
     return finish();
 }
