@@ -96,7 +96,7 @@ class Exchange:
             return
         self.payload = ResponsePayload(self)
         self.answer = event
-        self.deadline = None
+        self.rest()
         if flags & _FINAL:
             self.feed_end(None)
         self._wake()
@@ -154,9 +154,14 @@ class Exchange:
             self._pushes.get_nowait().cancel()
 
     def progress(self) -> None:
-        """Something has moved: the server has its time again."""
-        if self.deadline is not None:
+        """Something has moved: the server has its time again, unless nobody waits for it."""
+        if self.deadline is not None and not self.unwanted:
             self.conn.watch(self)
+
+    def rest(self) -> None:
+        """It is not the server's turn any more. What nobody wants ends in its time nevertheless."""
+        if not self.unwanted:
+            self.deadline = None
 
     # ---- what its user does -------------------------------------------------------------------
 
@@ -273,4 +278,4 @@ class ResponsePayload(Payload):
         try:
             await super()._wait_for_data(caller)
         finally:
-            self._exchange.deadline = None
+            self._exchange.rest()

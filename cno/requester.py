@@ -39,9 +39,11 @@ WINDOW = 262144
 # Requests that wait for their turn.
 WAITING = 10000
 
-# Seconds between octets of an HTTP/1 response that nobody wants any more, before its connection
-# ends.
+# Seconds that an HTTP/1 response which nobody wants any more has to come to its end, before its
+# connection ends: one that has not begun, and one that has. The latter may be a stream of events,
+# whose server is to hear that nobody listens.
 PATIENCE = 5.0
+READ_PAST = 1.0
 
 # Seconds that the server has to take our last words.
 LINGER = 2.0
@@ -199,7 +201,7 @@ class Requester(Carrier):
             self._cancel(exchange)
         elif exchange.sent and not exchange.unwanted and not exchange.tunnel:
             exchange.discard()
-            exchange.timeout = PATIENCE
+            exchange.timeout = PATIENCE if exchange.answer is None else READ_PAST
             self.watch(exchange)
             self.consumed(exchange.id, 0)
         else:
