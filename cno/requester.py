@@ -112,6 +112,7 @@ class Requester(Carrier):
         self._alarm_at = 0.0
         self._idling: asyncio.TimerHandle | None = None
         self._pinging: asyncio.TimerHandle | None = None
+        self._settled = True  # HTTP/2: the server has said how many streams it allows
         self._heard = True  # since the last look
         self._pinged = False
         self._pings: dict[bytes, asyncio.Future[None]] = {}
@@ -163,6 +164,8 @@ class Requester(Carrier):
         """Whether it was its turn. Raises ValueError and Unprocessed."""
         if self._failure is not None or self._transport is None:
             raise Unprocessed(f"{self._failure or self._name() + ' is not connected'}")
+        if self.streams and not self._settled:
+            return False
         stream = self.engine.next_stream
         method = as_octets(exchange.method)
         try:
@@ -241,6 +244,7 @@ class Requester(Carrier):
         secure: Any = transport.get_extra_info("ssl_object")
         agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
         self.http2 = agreed or self._force_http2
+        self._settled = not self.http2
         self.engine.begin(http2=self.http2)
         self.flush()
         self._next()
@@ -306,6 +310,7 @@ class Requester(Carrier):
         if event[0] == _PUSH:
             self._on_push(*event[1:])
         elif event[0] == _SETTINGS:
+            self._settled = True
             self._next()
         elif event[0] == _PONG:
             pong = self._pings.get(event[2])
