@@ -277,9 +277,14 @@ class Requester(Carrier):
                 timer.cancel()
 
     async def take_turns(self, stream: Stream, size: int) -> None:
-        """See Connection.take_turns."""
+        """See Connection.take_turns. On HTTP/1 what has come by now is read before more is written
+        (RFC 9112 section 9.5): a server that does not want the body may have answered and left, and
+        once a write fails nothing is read any more."""
         cast(Exchange, stream).progress()
         await super().take_turns(stream, size)
+        if not self.http2:
+            await asyncio.sleep(0)  # in this turn of the loop tasks run before sockets are read
+            await asyncio.sleep(0)
 
     # ---- events of the engine -----------------------------------------------------------------
 
