@@ -295,17 +295,17 @@ class Requester(Carrier):
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
         if exchange.failure is None and not exchange.body_done:
-            exchange.failure = self._why(event[2] & 0xFFFFFFFF, event[3])
+            exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)
         self._next()
 
-    def _why(self, code: int, side: int) -> RequestFailed:
+    def _why(self, exchange: Exchange, code: int, side: int) -> RequestFailed:
         """What a stream has ended with that is not complete."""
         if self._failure is not None:
             return self._failure
         if side != _REMOTE:
-            text = f"{self._name()} has closed the connection in the middle of the response"
-            return ConnectionLost(text)
+            when = "before" if exchange.answer is None else "in the middle of"
+            return ConnectionLost(f"{self._name()} has closed the connection {when} the response")
         if code == _REFUSED:
             return Unprocessed(f"{self._name()} has not processed the request")
         name = _CODES.get(code, str(code))
