@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
-from cno.body import Body, Payload, write_parts
+from cno.body import Body, Payload, octets_of, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -202,11 +202,7 @@ class Exchange:
         try:
             try:
                 if await self._is_wanted():
-                    await write_parts(self.conn, self, body)
-                    if trailers is None:
-                        self.conn.engine.write(self.id, b"", True)
-                    else:
-                        self.conn.engine.tail(self.id, trailing(trailers))
+                    await self._write(body, trailers)
                     self.sent = True
                     self.uploading = None
                     self.conn.said_all()
@@ -226,6 +222,18 @@ class Exchange:
             self._upload_failed(error)
 
     # ---- within -------------------------------------------------------------------------------
+
+    async def _write(self, body: Body, trailers: Trailers) -> None:
+        """Writes the body to its end."""
+        if trailers is None and isinstance(body, (bytes, bytearray, memoryview)):
+            # The end goes with the last octet, behind which the response may be complete.
+            await self.conn.write_rest(self, octets_of(body), 0, True)
+            return
+        await write_parts(self.conn, self, body)
+        if trailers is None:
+            self.conn.engine.write(self.id, b"", True)
+        else:
+            self.conn.engine.tail(self.id, trailing(trailers))
 
     async def _is_wanted(self) -> bool:
         """Returns when it is known whether the server wants the body."""
