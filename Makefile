@@ -218,10 +218,12 @@ format: $(TESTENV)
 	$(BIN)/ruff format .
 	clang-format -i $(FORMATTED)
 
-# Clients and compilers that the tests and the checks use when they are there.
+# Clients, servers and compilers that the tests and the checks use when they are there.
 tools:
 	@tools/need.sh gcc=gcc g++=g++ make=make pkg-config=pkg-config curl=curl openssl=openssl \
-		nghttp=nghttp2-client clang=clang clang-format=clang-format llvm-symbolizer=llvm \
+		nghttp=nghttp2-client /usr/sbin/nghttpd=nghttp2-server /usr/sbin/nginx=nginx-light \
+		/usr/sbin/haproxy=haproxy \
+		clang=clang clang-format=clang-format llvm-symbolizer=llvm \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
 
 # ---- proofs ------------------------------------------------------------------------------------

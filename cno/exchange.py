@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
-from cno.body import Body, Payload, release, write_parts
+from cno.body import Body, Payload, octets_of, release, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -107,7 +107,7 @@ class Exchange:
             return
         self.payload = ResponsePayload(self)
         self.answer = event
-        self.deadline = None
+        self.rest()
         if flags & _FINAL:
             self.feed_end(None)
         self._wake()
@@ -165,9 +165,14 @@ class Exchange:
             self._pushes.get_nowait().cancel()
 
     def progress(self) -> None:
-        """Something has moved: the server has its time again."""
-        if self.deadline is not None:
+        """Something has moved: the server has its time again, unless nobody waits for it."""
+        if self.deadline is not None and not self.unwanted:
             self.conn.watch(self)
+
+    def rest(self) -> None:
+        """It is not the server's turn any more. What nobody wants ends in its time nevertheless."""
+        if not self.unwanted:
+            self.deadline = None
 
     # ---- what its user does -------------------------------------------------------------------
 
@@ -209,13 +214,7 @@ class Exchange:
         try:
             try:
                 if await self._is_wanted():
-                    await write_parts(self.conn, self, body)
-                    if self.tunnel and self.conn.half_close():
-                        pass
-                    elif trailers is None:
-                        self.conn.engine.write(self.id, b"", True)
-                    else:
-                        self.conn.engine.tail(self.id, trailing(trailers))
+                    await self._write(body, trailers)
                     self.sent = True
                     self.uploading = None
                     self.conn.said_all()
@@ -234,6 +233,20 @@ class Exchange:
             self._upload_failed(error)
 
     # ---- within -------------------------------------------------------------------------------
+
+    async def _write(self, body: Body, trailers: Trailers) -> None:
+        """Writes the body to its end."""
+        if trailers is None and isinstance(body, (bytes, bytearray, memoryview)) and not self.tunnel:
+            # The end goes with the last octet, behind which the response may be complete.
+            await self.conn.write_rest(self, octets_of(body), 0, True)
+            return
+        await write_parts(self.conn, self, body)
+        if self.tunnel and self.conn.half_close():
+            pass
+        elif trailers is None:
+            self.conn.engine.write(self.id, b"", True)
+        else:
+            self.conn.engine.tail(self.id, trailing(trailers))
 
     async def _is_wanted(self) -> bool:
         """Returns when it is known whether the server wants the body."""
@@ -298,4 +311,4 @@ class ResponsePayload(Payload):
             await super()._wait_for_data(caller)
         finally:
             if self._exchange is not None:
-                self._exchange.deadline = None
+                self._exchange.rest()

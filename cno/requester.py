@@ -39,9 +39,11 @@ WINDOW = 262144
 # Requests that wait for their turn.
 WAITING = 10000
 
-# Seconds between octets of an HTTP/1 response that nobody wants any more, before its connection
-# ends.
+# Seconds that an HTTP/1 response which nobody wants any more has to come to its end, before its
+# connection ends: one that has not begun, and one that has. The latter may be a stream of events,
+# whose server is to hear that nobody listens.
 PATIENCE = 5.0
+READ_PAST = 1.0
 
 # Seconds that the server has to take our last words.
 LINGER = 2.0
@@ -110,6 +112,7 @@ class Requester(Carrier):
         self._alarm_at = 0.0
         self._idling: asyncio.TimerHandle | None = None
         self._pinging: asyncio.TimerHandle | None = None
+        self._settled = True  # HTTP/2: the server has said how many streams it allows
         self._heard = True  # since the last look
         self._pinged = False
         self._pings: dict[bytes, asyncio.Future[None]] = {}
@@ -160,6 +163,8 @@ class Requester(Carrier):
         """Whether it was its turn. Raises ValueError and Unprocessed."""
         if self._failure is not None or self._transport is None:
             raise Unprocessed(f"{self._failure or self._name() + ' is not connected'}")
+        if self.streams and not self._settled:
+            return False
         stream = self.engine.next_stream
         method = as_octets(exchange.method)
         try:
@@ -198,7 +203,7 @@ class Requester(Carrier):
             self._cancel(exchange)
         elif exchange.sent and not exchange.unwanted and not exchange.tunnel:
             exchange.discard()
-            exchange.timeout = PATIENCE
+            exchange.timeout = PATIENCE if exchange.answer is None else READ_PAST
             self.watch(exchange)
             self.consumed(exchange.id, 0)
         else:
@@ -238,6 +243,7 @@ class Requester(Carrier):
         secure: Any = transport.get_extra_info("ssl_object")
         agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
         self.http2 = agreed or self._force_http2
+        self._settled = not self.http2
         self.engine.begin(http2=self.http2)
         self.flush()
         self._next()
@@ -270,9 +276,14 @@ class Requester(Carrier):
                 timer.cancel()
 
     async def take_turns(self, stream: Stream, size: int) -> None:
-        """See Connection.take_turns."""
+        """See Connection.take_turns. On HTTP/1 what has come by now is read before more is written
+        (RFC 9112 section 9.5): a server that does not want the body may have answered and left, and
+        once a write fails nothing is read any more."""
         cast(Exchange, stream).progress()
         await super().take_turns(stream, size)
+        if not self.http2:
+            await asyncio.sleep(0)  # in this turn of the loop tasks run before sockets are read
+            await asyncio.sleep(0)
 
     # ---- events of the engine -----------------------------------------------------------------
 
@@ -283,17 +294,17 @@ class Requester(Carrier):
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
         if exchange.failure is None and not exchange.body_done:
-            exchange.failure = self._why(event[2] & 0xFFFFFFFF, event[3])
+            exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)
         self._next()
 
-    def _why(self, code: int, side: int) -> RequestFailed:
+    def _why(self, exchange: Exchange, code: int, side: int) -> RequestFailed:
         """What a stream has ended with that is not complete."""
         if self._failure is not None:
             return self._failure
         if side != _REMOTE:
-            text = f"{self._name()} has closed the connection in the middle of the response"
-            return ConnectionLost(text)
+            when = "before" if exchange.answer is None else "in the middle of"
+            return ConnectionLost(f"{self._name()} has closed the connection {when} the response")
         if code == _REFUSED:
             return Unprocessed(f"{self._name()} has not processed the request")
         name = _CODES.get(code, str(code))
@@ -303,6 +314,7 @@ class Requester(Carrier):
         if event[0] == _PUSH:
             self._on_push(*event[1:])
         elif event[0] == _SETTINGS:
+            self._settled = True
             self._next()
         elif event[0] == _PONG:
             pong = self._pings.get(event[2])

@@ -11,7 +11,7 @@ import pytest
 
 def tool(name: str) -> str:
     """The path of a program. Without it: a skip, or a failure where CNO_REQUIRE_TOOLS is set."""
-    path = shutil.which(name)
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # where Debian has servers
     if path is None:
         say = pytest.fail if os.environ.get("CNO_REQUIRE_TOOLS") else pytest.skip
         say(f"{name} is not installed (try: make tools)")

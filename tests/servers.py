@@ -20,7 +20,8 @@ READY = "cno running on "
 
 
 class Server:
-    """`python -m cno`, or another program, with standard output and error joined.
+    """`python -m cno`, or another program of Python, or another `executable`, with standard output
+    and error joined.
 
     `lines` is what it said so far."""
 
@@ -31,12 +32,13 @@ class Server:
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         program: Sequence[str] = ("-m", "cno"),
+        executable: str = sys.executable,
     ) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CNO_", "UVICORN_"))}
         self.lines: list[str] = []
         self._new: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [executable, *program, *arguments],
             cwd=cwd,
             env={**clean, "PYTHONUNBUFFERED": "1", **(env or {})},
             pass_fds=pass_fds,
@@ -44,6 +46,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -87,6 +90,7 @@ class Server:
         self._reader.join(PATIENCE)
         while (line := self._new.get(timeout=PATIENCE)) is not None:
             self.lines.append(line)
+        self._new.put(None)
         return code
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -95,9 +99,9 @@ class Server:
         return self.wait()
 
     def kill(self) -> None:
-        """Leaves nothing behind."""
+        """Leaves nothing behind, nor processes that it has started."""
         if self.process.poll() is None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         if self.process.stdout is not None:
