@@ -270,6 +270,12 @@ class Requester(Carrier):
             if timer is not None:
                 timer.cancel()
 
+    def consumed(self, stream: int, size: int, left: int = 0) -> None:
+        """See Connection.consumed. What is left of an HTTP/1 response that has ended holds back no
+        other."""
+        if self.http2 or stream in self.streams:
+            super().consumed(stream, size, left)
+
     async def take_turns(self, stream: Stream, size: int) -> None:
         """See Connection.take_turns."""
         cast(Exchange, stream).progress()
@@ -286,6 +292,9 @@ class Requester(Carrier):
         if exchange.failure is None and not exchange.body_done:
             exchange.failure = self._why(event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)
+        if self._full:
+            self._full = False
+            self._update_reading()
         self._next()
 
     def _why(self, code: int, side: int) -> RequestFailed:
