@@ -166,10 +166,15 @@ class Exchange:
         return self.answer is not None and self.answer[2] & _TUNNEL != 0
 
     @property
+    def asks_tunnel(self) -> bool:
+        """Whether what there is to send is no body but for a tunnel. HTTP/2 has no Upgrade (RFC
+        9113 section 8.6)."""
+        return self.method == "CONNECT" or (not self.conn.http2 and self._has(b"upgrade"))
+
+    @property
     def waits_to_send(self) -> bool:
         """Whether the server must have its say before the body is sent."""
-        names = [name for name, _ in self.fields]
-        return self.method == "CONNECT" or b"upgrade" in names or b"expect" in names
+        return self.asks_tunnel or self._has(b"expect")
 
     @property
     def pushes(self) -> Channel:
@@ -206,10 +211,7 @@ class Exchange:
                     self.uploading = None
                     self.conn.said_all()
                 else:
-                    self.withheld = True
-                    self.uploading = None
-                    if self.body_done:
-                        self.conn.abandon(self)
+                    self._withhold()
             finally:
                 if (aclose := getattr(body, "aclose", None)) is not None:
                     await aclose()  # whoever fills it must not wait for us
@@ -224,17 +226,30 @@ class Exchange:
 
     async def _is_wanted(self) -> bool:
         """Returns when it is known whether the server wants the body."""
-        if any(name == b"expect" for name, _ in self.fields):
+        if self._has(b"expect"):
             if self.answer is None:
                 self._wanted = self.conn.loop.create_future()
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wanted, EXPECT)
             # What succeeds may come ahead of the body.
             return self.answer is None or self.answer[3] < 400
-        if self.waits_to_send:
+        if self.asks_tunnel:
             await self.answered()
             return self.tunnel
         return True
+
+    def _withhold(self) -> None:
+        """The server does not want what there is to send."""
+        self.uploading = None
+        if self.asks_tunnel and not self.conn.http2:
+            self.sent = True  # there was no body (RFC 9110 section 7.8)
+            return
+        self.withheld = True
+        if self.body_done:
+            self.conn.abandon(self)
+
+    def _has(self, name: bytes) -> bool:
+        return any(field[0] == name for field in self.fields)
 
     def _upload_failed(self, error: Exception) -> None:
         self.uploading = None

@@ -142,7 +142,8 @@ class Requester(Carrier):
     def _fields(self, exchange: Exchange, size: int) -> Fields:
         """All fields of a request."""
         scheme, authority, others = self._scheme, self._authority, []
-        tunnel, unsized = exchange.method == "CONNECT", size > 0
+        tunnel = exchange.method == "CONNECT"
+        unsized = size > 0 and not exchange.asks_tunnel
         for pair in exchange.fields:
             name = pair[0]
             if name in (b":authority", b"host"):
