@@ -281,11 +281,12 @@ class ResponsePayload(Payload):
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange.conn, exchange.id)
-        self._exchange = exchange
 
     async def _wait_for_data(self, caller: str) -> None:
-        self._exchange.conn.watch(self._exchange)
+        # By its number: the two may not keep each other.
+        exchange: Exchange = self._conn.streams[self._stream]
+        exchange.conn.watch(exchange)
         try:
             await super()._wait_for_data(caller)
         finally:
-            self._exchange.deadline = None
+            exchange.deadline = None

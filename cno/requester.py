@@ -228,7 +228,8 @@ class Requester(Carrier):
                 else:
                     turn.set_result(None)
             self._queue.pop(exchange, None)
-        if not self.streams and self._timeout_idle is not None and self._idling is None:
+        idle = not self.streams and self._idling is None and not self._over
+        if idle and self._timeout_idle is not None:
             self._idling = self.loop.call_later(self._timeout_idle, self.close)
 
     # ---- the transport ------------------------------------------------------------------------
@@ -431,6 +432,8 @@ class Requester(Carrier):
         if not self._over:
             self.flush()
             self._over = True
+            if self._idling is not None:
+                self._idling.cancel()
             if self._transport is not None:
                 self._transport.close()
                 self._idling = self.loop.call_later(LINGER, self._transport.abort)
