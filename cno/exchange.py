@@ -90,7 +90,7 @@ class Exchange:
         if code < 200 and not flags & _TUNNEL:
             if code == 100:
                 self._go_ahead()
-            if self._inform is not None:
+            if self._inform is not None and not self.unwanted:
                 self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
             self.progress()
             return
