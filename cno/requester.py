@@ -133,7 +133,7 @@ class Requester(Carrier):
         if not self._queue and self._write_head(exchange, target, blob):
             return
         if len(self._queue) >= WAITING:
-            raise RequestFailed(f"{WAITING} requests wait for this connection already")
+            raise Unprocessed(f"{WAITING} requests wait for this connection already")
         turn = self.loop.create_future()
         self._queue[exchange] = turn, target, blob
         self.watch(exchange)
