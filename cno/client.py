@@ -109,7 +109,10 @@ class Client(Requester):
         exchange.uploading = self.loop.create_task(exchange.upload(payload, trailers))
 
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
-        asked.pushes.put_nowait(Push(self, exchange, target))
+        try:
+            asked.pushes.put_nowait(Push(self, exchange, target))
+        except BrokenPipeError:  # its reader has gone
+            self.abandon(exchange)
 
     async def ping(self) -> float:
         """The seconds that a PING and its answer take. Raises RequestFailed when there is none
