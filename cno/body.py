@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
@@ -103,11 +104,11 @@ def size_of(body: Body) -> int:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return memoryview(body).nbytes
     file: Any = body
-    try:
-        status = os.fstat(file.fileno())
-        return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
-    except (AttributeError, OSError):
+    # What unpacks or decodes a file may be asked for its number as well.
+    if not isinstance(getattr(file, "raw", file), io.FileIO) or iscoroutinefunction(file.read):
         return -1
+    status = os.fstat(file.fileno())
+    return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
 
 
 async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
