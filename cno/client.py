@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Generator
+from contextlib import suppress
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
@@ -14,7 +15,7 @@ from typing import Any, TypedDict, cast
 from cno.body import Body, octets_of, size_of
 from cno.channel import Channel
 from cno.connection import QUANTUM
-from cno.engine import Event
+from cno.engine import Disconnected, Event, StreamGone
 from cno.exchange import Exchange, Inform
 from cno.failures import RequestTimeout
 from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
@@ -87,7 +88,8 @@ class Client(Requester):
         try:
             await self._begin(exchange, as_octets(path), self._fields(exchange, size))
             if not exchange.sent:
-                self._send(exchange, payload, size, trailers)
+                with suppress(StreamGone, Disconnected):  # of which the response tells
+                    self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
         except BaseException:
