@@ -145,7 +145,8 @@ class Exchange:
     def discard(self) -> None:
         """What there is to read is of no use, and nor is what comes."""
         self.unwanted = True
-        self.fail(RequestFailed("the response was closed"))
+        if self.failure is None:
+            self.fail(RequestFailed("the response was closed"))
         self.drop_pushes()
 
     def drop_pushes(self) -> None:
