@@ -140,7 +140,7 @@ class Requester(Carrier):
         await turn
 
     def _fields(self, exchange: Exchange, size: int) -> Fields:
-        """All fields of a request."""
+        """All fields of a request. Raises ValueError for a length that is not that of the body."""
         scheme, authority, others = self._scheme, self._authority, []
         tunnel = exchange.method == "CONNECT"
         unsized = size > 0 and not exchange.asks_tunnel
@@ -152,7 +152,10 @@ class Requester(Carrier):
                 scheme = pair
             else:
                 others.append(pair)
-                unsized = unsized and name != b"content-length"
+                if unsized and name == b"content-length":
+                    unsized = False
+                    if pair[1] != b"%d" % size:
+                        raise ValueError(f"the content-length of a body of {size} octets: {pair[1]!r}")
                 tunnel = tunnel and name != b":protocol"
         if unsized:
             others.append((b"content-length", b"%d" % size))
