@@ -28,12 +28,12 @@ h2_only = over("h2", loops=RUN, make=Stage)
 async def ask(client: cno.Client, server: Any, *args: Any, **options: Any) -> Any:
     """Begins a request: the task that makes it, and what the server sees."""
     task = asyncio.ensure_future(client.request(*(args or ("GET", "/")), **options))
-    seen = asyncio.ensure_future(soon(server.request()))
-    await asyncio.wait([task, seen], return_when=asyncio.FIRST_COMPLETED)
-    if task.done() and not seen.done() and task.exception() is not None:
-        seen.cancel()
-        task.result()
-    return task, await seen
+    try:
+        return task, await soon(server.request())
+    except BaseException:
+        task.cancel()
+        await task  # what was wrong with it says more
+        raise
 
 
 async def exchange(client: cno.Client, server: Any, path: str = "/", body: bytes = b"ok") -> bool:
