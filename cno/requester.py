@@ -123,7 +123,7 @@ class Requester(Carrier):
     @property
     def is_closed(self) -> bool:
         """Whether the connection has ended, or is about to: a request would fail."""
-        return self._failure is not None
+        return self._failure is not None or (self._transport is not None and self.engine.closing)
 
     # ---- requests -----------------------------------------------------------------------------
 
@@ -254,6 +254,8 @@ class Requester(Carrier):
         """Octets of the server."""
         self._heard = True
         super().data_received(data)
+        if self._queue and self.engine.closing:
+            self._next()
 
     def eof_received(self) -> bool:
         """The server has said all: a response whose end was not announced is complete now (RFC 9112
