@@ -46,6 +46,9 @@ PATIENCE = 5.0
 # Seconds that the server has to take our last words.
 LINGER = 2.0
 
+# Of OpenSSL: there is nothing to read, but no end either.
+_WANT_READ = 2
+
 _PUSH: int = CONSTANTS["CNO_EVENT_PUSH"]
 _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 _SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
@@ -259,13 +262,24 @@ class Requester(Carrier):
 
     def eof_received(self) -> bool:
         """The server has said all: a response whose end was not announced is complete now (RFC 9112
-        section 6.3)."""
+        section 6.3), unless what TLS says of its end is missing (section 9.8)."""
         if not self._over:
-            with suppress(ProtocolError):  # of which the events tell
-                self.engine.eof()
-            self._tell()
+            if not self._is_cut():
+                with suppress(ProtocolError):  # of which the events tell
+                    self.engine.eof()
+                self._tell()
             self._drop(ConnectionLost(f"{self._name()} has closed the connection"))
         return False
+
+    def _is_cut(self) -> bool:
+        """Whether TLS has ended without close_notify."""
+        secure: Any = self.transport.get_extra_info("ssl_object")
+        if secure is None:
+            return False
+        try:
+            return bool(secure.read(1))
+        except OSError as error:
+            return error.errno == _WANT_READ
 
     def connection_lost(self, exc: Exception | None) -> None:
         """What is under way has failed."""
