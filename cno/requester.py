@@ -311,21 +311,21 @@ class Requester(Carrier):
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
         if exchange.failure is None and not exchange.body_done:
-            exchange.failure = self._why(event[2] & 0xFFFFFFFF, event[3])
+            exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)
         if self._full:
             self._full = False
             self._update_reading()
         self._next()
 
-    def _why(self, code: int, side: int) -> RequestFailed:
+    def _why(self, exchange: Exchange, code: int, side: int) -> RequestFailed:
         """What a stream has ended with that is not complete."""
         if self._failure is not None:
             return self._failure
         if side != _REMOTE:
             text = f"{self._name()} has closed the connection in the middle of the response"
             return ConnectionLost(text)
-        if code == _REFUSED:
+        if code == _REFUSED and exchange.answer is None:
             return Unprocessed(f"{self._name()} has not processed the request")
         name = _CODES.get(code, str(code))
         return StreamReset(f"{self._name()} has reset the stream: {name}", code)
@@ -396,7 +396,9 @@ class Requester(Carrier):
         if exchange in self._queue:
             turn = self._queue.pop(exchange)[0]
             if not turn.done():
-                turn.set_exception(RequestTimeout(f"{text}: the request was not sent"))
+                failure = RequestTimeout(f"{text}: the request was not sent")
+                failure.unprocessed = True
+                turn.set_exception(failure)
         elif self.streams.get(exchange.id) is exchange:  # the one before may have ended all
             exchange.failure = RequestTimeout(text)
             if self.http2:
@@ -428,14 +430,14 @@ class Requester(Carrier):
             self._reset(exchange.id, _CANCEL)
         with suppress(Disconnected):
             self.engine.shutdown(final=True)
-        self._drop(Unprocessed(f"the connection to {self._name()} was closed here"))
+        self._drop(ConnectionLost(f"the connection to {self._name()} was closed here"))
 
     async def wait_closed(self) -> None:
         """Returns when the connection has ended."""
         await asyncio.shield(self._closed)
 
     def _end(self) -> None:
-        self._drop(Unprocessed(f"{self._name()} has ended the connection"))
+        self._drop(ConnectionLost(f"{self._name()} has ended the connection"))
 
     def _cut(self, failure: RequestFailed) -> None:
         """Ends the connection without a word."""
