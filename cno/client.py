@@ -135,6 +135,8 @@ class Client(Requester):
             raise RequestTimeout(f"{self._name()} does not answer a PING") from None
         finally:
             del self._pings[payload]
+        if self._failure is not None:
+            raise copy(self._failure)
         return self.loop.time() - started
 
     async def __aenter__(self) -> Client:

@@ -275,6 +275,7 @@ class Connection(asyncio.Protocol):
             await future
         finally:
             where.pop(future, None)
+            del future  # it keeps what it raised, which keeps this frame
 
     def _wake(self, where: dict[asyncio.Future[None], Stream], stream: int = 0) -> None:
         for future, waiting in list(where.items()):

@@ -195,7 +195,10 @@ class Exchange:
             waiter = self.conn.loop.create_future()
             self._waiters.append(waiter)
             self.conn.watch(self)
-            await waiter
+            try:
+                await waiter
+            finally:
+                del waiter  # it keeps what it raised, which keeps this frame
         return self.answer
 
     async def upload(self, body: Body, trailers: Trailers) -> None:

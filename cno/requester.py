@@ -140,7 +140,10 @@ class Requester(Carrier):
         turn = self.loop.create_future()
         self._queue[exchange] = turn, target, blob
         self.watch(exchange)
-        await turn
+        try:
+            await turn
+        finally:
+            del turn  # it keeps what it raised, which keeps this frame
 
     def _fields(self, exchange: Exchange, size: int) -> Fields:
         """All fields of a request. Raises ValueError for a length that is not that of the body."""
@@ -230,7 +233,7 @@ class Requester(Carrier):
                     if not self._write_head(exchange, target, fields):
                         return
                 except (ValueError, RequestFailed) as error:
-                    turn.set_exception(error)
+                    turn.set_exception(copy(error))  # this one keeps our frame, and that the turn
                 else:
                     turn.set_result(None)
             self._queue.pop(exchange, None)
@@ -468,7 +471,7 @@ class Requester(Carrier):
         self._queue.clear()
         for pong in self._pings.values():
             if not pong.done():
-                pong.set_exception(copy(self._failure))
+                pong.set_result(None)
 
     def _name(self) -> str:
         return self.authority or "the server"
