@@ -60,14 +60,15 @@ class Payload(asyncio.StreamReader):
         return len(self._buffer)
 
     def fail(self, failure: ConnectionError) -> None:
-        """No more of it will come: reading raises copies of `failure`."""
+        """No more of it will come: behind what is there, reading raises copies of `failure`."""
         self._failure = failure
-        self.set_exception(failure)
+        self.set_exception(copy(failure))
 
-    # One that was raised would keep, with its traceback, who keeps it.
+    # What has come can be read. A failure that was raised would keep, with its traceback, who keeps
+    # it: hence the copies.
     @property
     def _exception(self) -> ConnectionError | None:
-        return copy(self._failure)
+        return None if self._buffer else copy(self._failure)
 
     @_exception.setter
     def _exception(self, _: object) -> None:
@@ -75,6 +76,8 @@ class Payload(asyncio.StreamReader):
 
     async def _wait_for_data(self, caller: str) -> None:
         """A reader wants more than there is, perhaps more than a window."""
+        if self._failure is not None:
+            raise copy(self._failure)
         if self._expect:
             self._expect = False
             with suppress(Error):  # it is answered
