@@ -51,6 +51,7 @@ class Exchange:
 
     id = 0  # of the stream; 0 while the request waits for its turn
     deadline: float | None = None  # of the server, by the clock of the loop
+    awaiting = 0  # who waits for the server: of a writer and a reader of the bodies
     uploading: asyncio.Task[None] | None = None
     sent = False  # all of the request was written
     withheld = False  # what is left of it will never be
@@ -90,21 +91,22 @@ class Exchange:
         if code < 200 and not flags & _TUNNEL:
             if code == 100:
                 self._go_ahead()
-            if self._inform is not None and not self.unwanted:
-                self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
-            self.progress()
+            if not self.unwanted:
+                self.progress()
+                if self._inform is not None:
+                    self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
             return
         self.payload = ResponsePayload(self)
         self.answer = event
-        self.deadline = None
+        self.rest()
         if flags & _FINAL:
             self.feed_end(None)
         self._wake()
 
     def feed(self, data: bytes) -> int:
         """A part of the body of the response; returns how many octets wait to be read."""
-        self.progress()
         if not self.unwanted:
+            self.progress()
             return self.payload.feed(data)
         self._discarded += len(data)
         if self._discarded > DISCARD:
@@ -114,7 +116,7 @@ class Exchange:
     def feed_end(self, trailers: Fields | None) -> None:
         """The response is complete."""
         self.body_done = True
-        self.deadline = None
+        self.rest()
         self.trailers = trailers
         self.payload.feed_eof()
         self._no_more_pushes()
@@ -158,6 +160,11 @@ class Exchange:
         """Something has moved: the server has its time again."""
         if self.deadline is not None:
             self.conn.watch(self)
+
+    def rest(self) -> None:
+        """It is not the server's turn, unless somebody waits for it all the same."""
+        if not self.awaiting and not self.unwanted:
+            self.deadline = None
 
     # ---- what its user does -------------------------------------------------------------------
 
@@ -206,6 +213,7 @@ class Exchange:
         try:
             try:
                 if await self._is_wanted():
+                    self.rest()  # while the first part is made
                     await write_parts(self.conn, self, body)
                     if trailers is None:
                         self.conn.engine.write(self.id, b"", True)
@@ -213,6 +221,8 @@ class Exchange:
                         self.conn.engine.tail(self.id, trailing(trailers))
                     self.sent = True
                     self.uploading = None
+                    if self._waiters:
+                        self.conn.watch(self)
                     self.conn.said_all()
                 else:
                     self._withhold()
@@ -289,8 +299,10 @@ class ResponsePayload(Payload):
     async def _wait_for_data(self, caller: str) -> None:
         # By its number: the two may not keep each other.
         exchange: Exchange = self._conn.streams[self._stream]
+        exchange.awaiting += 1
         exchange.conn.watch(exchange)
         try:
             await super()._wait_for_data(caller)
         finally:
-            exchange.deadline = None
+            exchange.awaiting -= 1
+            exchange.rest()

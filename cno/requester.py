@@ -39,8 +39,8 @@ WINDOW = 262144
 # Requests that wait for their turn.
 WAITING = 10000
 
-# Seconds between octets of an HTTP/1 response that nobody wants any more, before its connection
-# ends.
+# Seconds that the rest of an HTTP/1 response that nobody wants any more may take, before its
+# connection ends.
 PATIENCE = 5.0
 
 # Seconds that the server has to take our last words.
@@ -161,7 +161,7 @@ class Requester(Carrier):
                 if unsized and name == b"content-length":
                     unsized = False
                     if pair[1] != b"%d" % size:
-                        raise ValueError(f"the content-length of a body of {size} octets: {pair[1]!r}")
+                        raise ValueError(f"content-length {pair[1]!r} and {size} octets of body")
                 tunnel = tunnel and name != b":protocol"
         if unsized:
             others.append((b"content-length", b"%d" % size))
@@ -301,9 +301,20 @@ class Requester(Carrier):
             super().consumed(stream, size, left)
 
     async def take_turns(self, stream: Stream, size: int) -> None:
-        """See Connection.take_turns."""
-        cast(Exchange, stream).progress()
+        """See Connection.take_turns. The time to make the next part is not the server's."""
+        exchange = cast(Exchange, stream)
+        exchange.progress()
         await super().take_turns(stream, size)
+        exchange.rest()
+
+    async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
+        exchange = cast(Exchange, stream)
+        exchange.awaiting += 1
+        self.watch(exchange)
+        try:
+            await super()._wait(where, stream)
+        finally:
+            exchange.awaiting -= 1
 
     # ---- events of the engine -----------------------------------------------------------------
 
