@@ -232,7 +232,9 @@ class H2Server(H2):
             if self.credit:
                 self.acknowledge(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.TrailersReceived):
-            asked_of.trailers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers]
+            asked_of.trailers = [
+                (k.decode("latin-1"), v.decode("latin-1")) for k, v in event.headers
+            ]
         elif isinstance(event, h2.events.StreamEnded):
             asked_of.complete = True
         elif isinstance(event, h2.events.StreamReset):

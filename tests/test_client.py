@@ -521,12 +521,12 @@ async def test_a_complete_response_that_is_not_read_and_closed(peer: Stage) -> N
 async def test_a_complete_response_that_is_not_read(peer: Stage) -> None:
     """It is all there: the next one need not wait, and each stops reading by itself."""
     client, server = await peer.meet()
-    task, asked = await ask(client, server)
+    task, _ = await ask(client, server)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
     client.data_received(head + bytes(100000))  # as one read
     first = await soon(task)
     assert await exchange(client, server)
-    task, asked = await ask(client, server)
+    task, _ = await ask(client, server)
     client.data_received(head + bytes(99999))
     second = await soon(task)
     assert not client._reading
@@ -661,8 +661,10 @@ async def test_a_push_that_the_server_resets(peer: Stage) -> None:
     await two.write(b"some")
     pushed = await asyncio.wait_for(second.response, 10)
     await two.give_up(7)
-    with pytest.raises(cno.Unprocessed):
+    assert await soon(pushed.payload.read(100)) == b"some"
+    with pytest.raises(cno.StreamReset) as caught:
         await soon(pushed.payload.read())
+    assert caught.value.code == 7
     assert await exchange(client, server)
 
 

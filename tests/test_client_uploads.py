@@ -205,7 +205,7 @@ async def test_a_body_that_does_not_fit_the_length_given(peer: Stage, body: Any)
         assert await exchange(client, server)
     else:
         await soon(client.wait_closed())
-        assert len((await soon(server.wire.read_all()))) <= 9
+        assert len(await soon(server.wire.read_all())) <= 9
 
 
 # ---- bodies that fail ----------------------------------------------------------------------------
@@ -333,7 +333,7 @@ async def test_a_response_that_comes_before_the_body(peer: Stage) -> None:
 
 @h2_only
 async def test_a_response_that_needs_no_body(peer: Stage) -> None:
-    """RFC 9113 section 8.1: RST_STREAM with NO_ERROR behind a complete response takes nothing back."""
+    """RFC 9113 section 8.1: RST_STREAM with NO_ERROR behind a whole response takes nothing back."""
     client, server = await peer.meet()
     channel = cno.Channel(1)
     task, asked = await ask(client, server, "POST", "/", [], channel)
@@ -364,7 +364,7 @@ async def test_a_response_before_the_body_and_the_end(peer: Stage) -> None:
 async def test_a_server_that_goes_during_the_upload(peer: Stage) -> None:
     client, server = await peer.meet()
     channel = cno.Channel(1)
-    task, asked = await ask(client, server, "POST", "/", [], channel)
+    task, _ = await ask(client, server, "POST", "/", [], channel)
     server.wire.reset()
     with pytest.raises(cno.ConnectionLost) as caught:
         await soon(task)
@@ -517,7 +517,7 @@ async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
 async def test_p8_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cno.exchange, "EXPECT", 0.01)
     client, server = await peer.meet()
-    asked, got = await post(client, server, b"body", EXPECT)
+    _, got = await post(client, server, b"body", EXPECT)
     assert got == b"body"
     assert await exchange(client, server)
 
