@@ -324,6 +324,8 @@ class Requester(Carrier):
 
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
+        if exchange.tunnel and not event[2] and event[3] != _REMOTE and not exchange.body_done:
+            exchange.feed_end(None)  # we have ended it, and HTTP/1 has no end of one direction
         if exchange.failure is None and not exchange.body_done:
             exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)

@@ -846,6 +846,7 @@ async def test_upgrade_makes_a_tunnel(peer: Stage) -> None:
         assert await soon(server.fill())
     assert server.buffer == b"octets"
     channel.close()  # the first side to end ends the connection
+    assert await soon(response.payload.read()) == b""
     await soon(client.wait_closed())
 
 
