@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from conftest import Certificate
 from peer import LOOPS, over
-from scripted import H2Server, Stage
-from test_client import ask, cancel, engines, exchange
+from scripted import Clock, H2Server, Stage
+from test_client import ask, cancel, engines, exchange, until
 from wire import soon
 
 import cno
 import cno.dial
+import cno.requester
 
 RUN = [loop for loop in LOOPS if loop != "python"]
 
@@ -521,3 +522,68 @@ async def test_p1_nothing_is_kept(peer: Stage, certificate: Certificate) -> None
         assert engines() == before
     finally:
         gc.enable()
+
+
+# ---- inside TLS ----------------------------------------------------------------------------------
+
+
+@both
+async def test_much_in_both_directions(peer: Stage, certificate: Certificate) -> None:
+    protocols = ["h2"] if peer.version == "h2" else []
+    authority = peer.listen(served(certificate, *protocols))
+    client, server = await meet(peer, f"https://{authority}/", ssl_ctx=trusting(certificate))
+    size = 3 * 1024 * 1024
+    task, asked = await ask(client, server, "POST", "/", [], bytes(size))
+    assert len(await soon(asked.whole())) == size
+    sending = asyncio.ensure_future(asked.respond(200, bytes(size)))
+    response = await soon(task)
+    await until(lambda: len(response.payload._buffer) >= 65536)
+    got = 0
+    while data := await soon(response.payload.read(10000)):
+        got += len(data)
+    assert got == size
+    await soon(sending)
+    assert await exchange(client, server)
+    client.close()
+    assert await soon(server.closed()) == "fin"  # by close_notify
+    await soon(client.wait_closed())
+
+
+@h1
+async def test_the_end_of_tls_behind_a_body_that_waits(
+    peer: Stage, certificate: Certificate
+) -> None:
+    """What came before close_notify is told before it."""
+    authority = peer.listen(served(certificate))
+    client, server = await meet(peer, f"https://{authority}/", ssl_ctx=trusting(certificate))
+    task, _ = await ask(client, server)
+    size = 2 * 1024 * 1024
+    server.wire.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(size))
+    server.wire.writer.close()
+    response = await soon(task)
+    await until(lambda: not client._reading)
+    got = 0
+    while data := await soon(response.payload.read(10000)):
+        got += len(data)
+    assert got == size
+
+
+@both
+async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certificate) -> None:
+    clock: Any = Clock()
+    authority = peer.listen(served(certificate, *(["h2"] if peer.version == "h2" else [])))
+    connecting = asyncio.ensure_future(
+        cno.connect(clock, f"https://{authority}/", ssl_ctx=trusting(certificate))
+    )
+    server = await peer.accept()
+    client = await soon(connecting)
+    peer.ours.append(client)
+    assert await exchange(client, server)
+    server.wire.writer.transport.pause_reading()
+    client.close()
+    closing = asyncio.ensure_future(client.wait_closed())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    clock.pass_by(cno.requester.LINGER)
+    await soon(closing)
