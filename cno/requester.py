@@ -247,6 +247,9 @@ class Requester(Carrier):
         """Begins as what ALPN chose."""
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, transport)
+        if self._over:  # closed before
+            self.transport.abort()
+            return
         secure: Any = transport.get_extra_info("ssl_object")
         agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
         self.http2 = agreed or self._force_http2
@@ -449,8 +452,9 @@ class Requester(Carrier):
         self._drop(ConnectionLost(f"the connection to {self._name()} was closed here"))
 
     async def wait_closed(self) -> None:
-        """Returns when the connection has ended."""
-        await asyncio.shield(self._closed)
+        """Returns when there is no connection any more."""
+        if self._transport is not None:
+            await asyncio.shield(self._closed)
 
     def _end(self) -> None:
         self._drop(ConnectionLost(f"{self._name()} has ended the connection"))

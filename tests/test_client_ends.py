@@ -480,6 +480,23 @@ async def test_close_with_a_server_that_reads_nothing(peer: Stage) -> None:
 
 
 @both
+async def test_close_before_there_is_a_connection(peer: Stage) -> None:
+    peer.listen()
+    assert peer.listener is not None
+    client = peer.make()
+    await soon(client.wait_closed())
+    client.close()
+    await soon(client.wait_closed())
+    host, port = peer.listener.getsockname()
+    await soon(client.loop.create_connection(lambda: client, host, port))
+    server = await peer.accept(begin=False)
+    assert await soon(server.wire.read_all()) == b""
+    await soon(client.wait_closed())
+    with pytest.raises(cno.Unprocessed):
+        await client.request("GET", "/")
+
+
+@both
 async def test_wait_closed_may_be_cancelled(peer: Stage) -> None:
     client, server = await peer.meet()
     waiting = asyncio.ensure_future(client.wait_closed())
