@@ -132,17 +132,22 @@ async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerato
 
 
 async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """A file: one that the operating system may keep waiting is read in a thread."""
+    """A file: one that the operating system may keep waiting is read in a thread. Of one whose size
+    is known no more is read than that: who has opened it may close it when all of it was sent."""
     is_async = iscoroutinefunction(file.read)
-    while True:
+    left = size_of(cast(Body, file))
+    while left:
+        size = min(left, QUANTUM) if left > 0 else QUANTUM
         if is_async or not hasattr(file, "fileno"):
-            part = file.read(QUANTUM)
+            part = file.read(size)
         else:
-            part = await loop.run_in_executor(None, file.read, QUANTUM)
+            part = await loop.run_in_executor(None, file.read, size)
         if isawaitable(part):
             part = await part
         if not part:
             return
+        if left > 0:
+            left = max(left - len(part), 0)
         yield octets_of(part)
 
 

@@ -347,6 +347,38 @@ async def test_a_response_to_no_request(peer: Stage) -> None:
         await client.request("GET", "/")
 
 
+@h1
+async def test_a_response_ahead_of_its_request(peer: Stage) -> None:
+    """Who waits for the next turn gets none that was there before it."""
+    client, server = await peer.meet()
+    task, _ = await ask(client, server)
+    other = asyncio.ensure_future(client.request("GET", "/other"))
+    await asyncio.sleep(0)
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    await server.wire.send(answer + answer)
+    response = await soon(task)
+    assert await soon(response.payload.read()) == b"ok"
+    with pytest.raises(cno.Unprocessed):
+        await soon(other)
+    assert await soon(server.wire.read_all()) == b""
+
+
+@h1
+async def test_a_server_of_http_1_0(peer: Stage) -> None:
+    client, server = await peer.meet()
+    task, _ = await ask(client, server)
+    fields = b"connection: keep-alive\r\ncontent-length: 2\r\n\r\nok"
+    await server.wire.send(b"HTTP/1.0 200 OK\r\n" + fields)
+    response = await soon(task)
+    assert await soon(response.payload.read()) == b"ok"
+    task, _ = await ask(client, server)
+    await server.wire.send(b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    response = await soon(task)
+    assert await soon(response.payload.read()) == b"ok"
+    assert client.is_closed
+    assert await soon(server.wire.read_all()) == b""
+
+
 @pytest.mark.parametrize(
     "fields",
     [
