@@ -166,6 +166,14 @@ async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
             await conn.take_turns(stream, len(part))
 
 
+async def let_go(body: Body) -> None:
+    """Nothing more of a body will be read: whoever fills it must not wait for us. A file is for who
+    has opened it to close."""
+    aclose = getattr(body, "aclose", None)
+    if aclose is not None and not hasattr(body, "read"):
+        await aclose()
+
+
 def octets_of(part: object) -> Octets:
     if isinstance(part, (bytes, bytearray)):
         return part

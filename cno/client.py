@@ -12,7 +12,7 @@ from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
-from cno.body import Body, octets_of, size_of
+from cno.body import Body, let_go, octets_of, size_of
 from cno.channel import Channel
 from cno.connection import QUANTUM
 from cno.engine import Disconnected, Event, StreamGone
@@ -92,6 +92,12 @@ class Client(Requester):
                     self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
+        except asyncio.CancelledError:
+            began = exchange.uploading is not None
+            self.abandon(exchange)
+            if not began:
+                await let_go(payload)
+            raise
         except BaseException:
             self.abandon(exchange)
             raise

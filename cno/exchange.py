@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
-from cno.body import Body, Payload, write_parts
+from cno.body import Body, Payload, let_go, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -227,8 +227,7 @@ class Exchange:
                 else:
                     self._withhold()
             finally:
-                if (aclose := getattr(body, "aclose", None)) is not None:
-                    await aclose()  # whoever fills it must not wait for us
+                await let_go(body)
         except (StreamGone, Disconnected, self.conn.gone_error):
             self.uploading = None  # the response is complete without it, or has failed
         except UsageError as error:

@@ -13,7 +13,7 @@ from functools import partial
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from cno.body import Body, Octets, Payload, octets_of, size_of, write_parts
+from cno.body import Body, Octets, Payload, let_go, octets_of, size_of, write_parts
 from cno.config import Config
 from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
@@ -383,9 +383,7 @@ class Request:
                     conn.loop.call_soon(conn.go_on)
                 await write_parts(conn, self, body)
         finally:
-            aclose = getattr(body, "aclose", None)
-            if aclose is not None:
-                await aclose()  # whoever fills it must not wait for us
+            await let_go(body)
         if trailers is None:
             conn.engine.write(self.id, b"", True)
         else:
