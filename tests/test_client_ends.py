@@ -729,6 +729,44 @@ async def test_the_rest_of_a_response_that_takes_too_long(peer: Stage) -> None:
         await soon(other)
 
 
+@h1
+async def test_the_rest_of_a_response_that_was_closed_while_read(peer: Stage) -> None:
+    clock = Clock()
+    client, server = await peer.meet(clock)
+    task, asked = await ask(client, server)
+    await asked.head(200)
+    response = await soon(task)
+    reading = asyncio.ensure_future(response.payload.read())
+    await asyncio.sleep(0)
+    response.close()
+    with pytest.raises(cno.RequestFailed, match="closed"):
+        await soon(reading)
+    clock.pass_by(cno.requester.PATIENCE)
+    assert client.is_closed
+    await soon(client.wait_closed())
+
+
+@h2_only
+async def test_a_push_that_does_not_come(peer: Stage) -> None:
+    clock = Clock()
+    client, server = await peer.meet(clock, timeout=10.0)
+    task, asked = await ask(client, server)
+    promise = await asked.promise("/pushed")
+    await asked.respond(200, b"ok")
+    response = await soon(task)
+    [push] = [push async for push in response.pushed]
+    clock.pass_by(100)  # nobody waits
+    waiting = asyncio.ensure_future(asyncio.wait_for(push.response, 60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    clock.pass_by(11)
+    with pytest.raises(cno.RequestTimeout):
+        await soon(waiting)
+    await soon(server.until(lambda: server.pushed_back))
+    assert server.pushed_back == [promise.id]
+    assert await exchange(client, server)
+
+
 @both
 async def test_p8_no_timeout(peer: Stage) -> None:
     clock = Clock()
