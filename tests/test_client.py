@@ -1,6 +1,6 @@
 """cno.Client against servers that say what a test has them say: requests and their responses.
 
-How they fail is in test_client_ends.py, what is uploaded in test_client_uploads.py. P8 is what the
+How they fail is in test_client_ends.py, what is uploaded in test_client_bodies.py. P8 is what the
 first libcno's client could not do.
 """
 
@@ -839,7 +839,9 @@ async def test_upgrade_makes_a_tunnel(peer: Stage) -> None:
     while len(server.buffer) < 6:
         assert await soon(server.fill())
     assert server.buffer == b"octets"
-    channel.close()  # the first side to end ends the connection
+    channel.close()  # that much it knows of the end of one direction
+    assert not await soon(server.fill())
+    server.close()
     assert await soon(response.payload.read()) == b""
     await soon(client.wait_closed())
 

@@ -12,7 +12,7 @@ from conftest import Certificate
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, WindowUpdateFrame
 from scripted import Clock, H2Server, Stage
 from test_client import ask, both, cancel, engines, exchange, h1, h2_only, until
-from test_client_uploads import BIG
+from test_client_bodies import BIG
 from wire import soon
 
 import cno
