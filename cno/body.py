@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
@@ -65,14 +66,15 @@ class Payload(asyncio.StreamReader):
         return self._waiter
 
     def fail(self, failure: ConnectionError) -> None:
-        """No more of it will come: reading raises copies of `failure`."""
+        """No more of it will come: behind what is there, reading raises copies of `failure`."""
         self._failure = failure
         self.set_exception(copy(failure))
 
-    # One that was raised would keep, with its traceback, who keeps it.
+    # What has come can be read. A failure that was raised would keep, with its traceback, who keeps
+    # it: hence the copies.
     @property
     def _exception(self) -> ConnectionError | None:
-        return copy(self._failure)
+        return None if self._buffer else copy(self._failure)
 
     @_exception.setter
     def _exception(self, _: object) -> None:
@@ -80,6 +82,8 @@ class Payload(asyncio.StreamReader):
 
     async def _wait_for_data(self, caller: str) -> None:
         """A reader wants more than there is, perhaps more than a window."""
+        if self._failure is not None:
+            raise copy(self._failure)
         if self._expect:
             self._expect = False
             with suppress(Error):  # it is answered
@@ -124,11 +128,11 @@ def size_of(body: Body) -> int:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return memoryview(body).nbytes
     file: Any = body
-    try:
-        status = os.fstat(file.fileno())
-        return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
-    except (AttributeError, OSError):
+    # What unpacks or decodes a file may be asked for its number as well.
+    if not isinstance(getattr(file, "raw", file), io.FileIO) or iscoroutinefunction(file.read):
         return -1
+    status = os.fstat(file.fileno())
+    return max(status.st_size - int(file.tell()), 0) if stat.S_ISREG(status.st_mode) else -1
 
 
 async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
@@ -149,17 +153,22 @@ async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerato
 
 
 async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """A file: one that the operating system may keep waiting is read in a thread."""
+    """A file: one that the operating system may keep waiting is read in a thread. Of one whose size
+    is known no more is read than that: who has opened it may close it when all of it was sent."""
     is_async = iscoroutinefunction(file.read)
-    while True:
+    left = size_of(cast(Body, file))
+    while left:
+        size = min(left, QUANTUM) if left > 0 else QUANTUM
         if is_async or not hasattr(file, "fileno"):
-            part = file.read(QUANTUM)
+            part = file.read(size)
         else:
-            part = await loop.run_in_executor(None, file.read, QUANTUM)
+            part = await loop.run_in_executor(None, file.read, size)
         if isawaitable(part):
             part = await part
         if not part:
             return
+        if left > 0:
+            left = max(left - len(part), 0)
         yield octets_of(part)
 
 
@@ -179,9 +188,10 @@ async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
 
 
 async def release(body: Body) -> None:
-    """Nobody reads this body any more: whoever fills it must not wait for that."""
+    """Nothing more of a body will be read: whoever fills it must not wait for that. A file is for
+    who has opened it to close."""
     aclose = getattr(body, "aclose", None)
-    if aclose is not None:
+    if aclose is not None and not hasattr(body, "read"):
         await aclose()
 
 

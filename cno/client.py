@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Generator
+from contextlib import suppress
 from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
 from cno.body import Body, octets_of, release, size_of
 from cno.connection import QUANTUM
-from cno.engine import Event, UsageError
+from cno.engine import Disconnected, Event, StreamGone, UsageError
 from cno.exchange import Exchange, Inform
 from cno.failures import RequestTimeout
 from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
@@ -87,7 +88,8 @@ class Client(Requester):
             exchange.sent = size == 0
             await self._begin(exchange, as_octets(path), self._fields(exchange, size))
             if not exchange.sent:
-                self._send(exchange, payload, size, trailers)
+                with suppress(StreamGone, Disconnected):  # of which the response tells
+                    self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
         except BaseException:
@@ -115,7 +117,10 @@ class Client(Requester):
         exchange.uploading = self.loop.create_task(exchange.upload(payload, trailers))
 
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
-        asked.pushes.put_nowait(Push(self, exchange, target))
+        try:
+            asked.pushes.put_nowait(Push(self, exchange, target))
+        except BrokenPipeError:  # its reader has gone
+            self.abandon(exchange)
 
     async def ping(self) -> float:
         """The seconds that a PING and its answer take. Raises RequestFailed when there is none
@@ -136,6 +141,8 @@ class Client(Requester):
             raise RequestTimeout(f"{self._name()} does not answer a PING") from None
         finally:
             del self._pings[payload]
+        if self._failure is not None:
+            raise copy(self._failure)
         return self.loop.time() - started
 
     async def __aenter__(self) -> Client:

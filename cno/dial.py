@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +28,9 @@ _SCHEMES = {
 
 # What a URL may have beside letters and digits (RFC 3986 section 3.3); "%" because it is quoted.
 _TARGET = "/%:@!$&'()*+,;=~-._?"
+
+# What a name may have (section 3.2.2), unless it is quoted.
+_NAME = re.compile(r"[\w.~!$&'()*+,;=-]+", re.ASCII)
 
 
 class ConnectOptions(ClientOptions, total=False):
@@ -72,8 +77,8 @@ def _parse(url: str) -> _Place:
         raise ValueError("a URL with credentials: give an authorization field instead")
     secure, http2, usual = _SCHEMES[parts.scheme]
     try:
-        port = parts.port or usual
-        host = parts.hostname if parts.hostname.isascii() else _idna(parts.hostname)
+        port = usual if parts.port is None else parts.port
+        host = _host(parts.hostname)
     except ValueError as error:
         raise ValueError(f"{url!r}: {error}") from None
     name = f"[{host}]" if ":" in host else host
@@ -84,8 +89,15 @@ def _parse(url: str) -> _Place:
     return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
 
 
-def _idna(host: str) -> str:
-    return host.encode("idna").decode()
+def _host(name: str) -> str:
+    """A host as it is looked up and sent. Raises ValueError."""
+    if ":" in name:
+        return str(IPv6Address(name))
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    if not _NAME.fullmatch(name):
+        raise ValueError("the host is no name")
+    return name
 
 
 async def connect(
@@ -130,16 +142,23 @@ async def connect(
     )
     try:
         await asyncio.wait_for(making, timeout_connect)
-    except asyncio.TimeoutError:
-        raise ConnectTimeout(f"{place.url}: no connection in {timeout_connect:g} s") from None
-    except ssl.SSLError as error:
-        why = getattr(error, "verify_message", "") or error.reason or error
-        raise TLSFailed(f"{place.url}: TLS failed: {why}") from error
-    except ssl.CertificateError as error:
-        raise TLSFailed(f"{place.url}: {error}") from error
-    except OSError as error:
-        raise ConnectFailed(f"{place.url}: {error.strerror or error}") from error
+    except (asyncio.TimeoutError, OSError) as error:
+        raise _failure(place, error, timeout_connect) from error
     return client
+
+
+def _failure(place: _Place, error: Exception, seconds: float | None) -> ConnectFailed:
+    """Why there is no connection."""
+    if isinstance(error, ssl.SSLError):
+        why = getattr(error, "verify_message", "") or error.reason or error
+        return TLSFailed(f"{place.url}: TLS failed: {why}")
+    # The system has timeouts of its own, with a number.
+    if isinstance(error, asyncio.TimeoutError) and seconds and not getattr(error, "errno", None):
+        return ConnectTimeout(f"{place.url}: no connection in {seconds:g} s")
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if place.secure and isinstance(error, (ConnectionResetError, ConnectionAbortedError)):
+        return TLSFailed(f"{place.url}: TLS failed: {why}")
+    return ConnectFailed(f"{place.url}: {why}")
 
 
 async def request(

@@ -389,6 +389,11 @@ class Engine:
         _check(lib.cno_eof(self.conn))
 
     @property
+    def closing(self) -> bool:
+        """Whether a new request would fail with Disconnected."""
+        return bool(lib.cno_closing(self.conn))
+
+    @property
     def settings_unacked(self) -> int:
         """How many SETTINGS frames of ours the peer has not acknowledged."""
         count: int = lib.cno_settings_unacked(self.conn)

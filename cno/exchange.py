@@ -61,6 +61,7 @@ class Exchange:
 
     id = 0  # of the stream; 0 while the request waits for its turn
     deadline: float | None = None  # of the server, by the clock of the loop
+    awaiting = 0  # who waits for the server: of a writer and a reader of the bodies
     uploading: asyncio.Task[None] | None = None
     uploads = False  # the body has a task that releases it
     sent = False  # all of the request was written
@@ -101,9 +102,10 @@ class Exchange:
         if code < 200 and not flags & _TUNNEL:
             if code == 100:
                 self._go_ahead()
-            if self._inform is not None:
-                self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
-            self.progress()
+            if not self.unwanted:
+                self.progress()
+                if self._inform is not None:
+                    self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
             return
         self.payload = ResponsePayload(self)
         self.answer = event
@@ -114,8 +116,8 @@ class Exchange:
 
     def feed(self, data: bytes) -> int:
         """A part of the body of the response; returns how many octets wait to be read."""
-        self.progress()
         if not self.unwanted:
+            self.progress()
             return self.payload.feed(data)
         self._discarded += len(data)
         if self._discarded > DISCARD:
@@ -125,7 +127,7 @@ class Exchange:
     def feed_end(self, trailers: Fields | None) -> None:
         """The response is complete."""
         self.body_done = True
-        self.deadline = None
+        self.rest()
         self.trailers = trailers
         self.payload.feed_eof()
         self._no_more_pushes()
@@ -156,7 +158,8 @@ class Exchange:
     def discard(self) -> None:
         """What there is to read is of no use, and nor is what comes."""
         self.unwanted = True
-        self.fail(RequestFailed("the response was closed"))
+        if self.failure is None:
+            self.fail(RequestFailed("the response was closed"))
         self.drop_pushes()
 
     def drop_pushes(self) -> None:
@@ -170,8 +173,9 @@ class Exchange:
             self.conn.watch(self)
 
     def rest(self) -> None:
-        """It is not the server's turn any more. What nobody wants ends in its time nevertheless."""
-        if not self.unwanted:
+        """It is not the server's turn, unless somebody waits for it all the same. What nobody wants
+        ends in its time nevertheless."""
+        if not self.awaiting and not self.unwanted:
             self.deadline = None
 
     # ---- what its user does -------------------------------------------------------------------
@@ -182,11 +186,15 @@ class Exchange:
         return self.answer is not None and self.answer[2] & _TUNNEL != 0
 
     @property
+    def asks_tunnel(self) -> bool:
+        """Whether what there is to send is no body but for a tunnel. HTTP/2 has no Upgrade (RFC
+        9113 section 8.6)."""
+        return self.method == "CONNECT" or (not self.conn.http2 and self._has(b"upgrade"))
+
+    @property
     def waits_to_send(self) -> bool:
         """Whether the server must have its say before the body is sent."""
-        names = [name for name, _ in self.fields]
-        upgrade = b"upgrade" in names and not self.conn.http2
-        return self.method == "CONNECT" or upgrade or b"expect" in names
+        return self.asks_tunnel or self._has(b"expect")
 
     @property
     def pushes(self) -> Channel:
@@ -214,15 +222,15 @@ class Exchange:
         try:
             try:
                 if await self._is_wanted():
+                    self.rest()  # while the first part is made
                     await self._write(body, trailers)
                     self.sent = True
                     self.uploading = None
+                    if self._waiters:
+                        self.conn.watch(self)
                     self.conn.said_all()
                 else:
-                    self.withheld = True
-                    self.uploading = None
-                    if self.body_done:
-                        self.conn.abandon(self)
+                    self._withhold()
             finally:
                 await release(body)
         except (StreamGone, Disconnected, self.conn.gone_error):
@@ -236,7 +244,11 @@ class Exchange:
 
     async def _write(self, body: Body, trailers: Trailers) -> None:
         """Writes the body to its end."""
-        if trailers is None and isinstance(body, (bytes, bytearray, memoryview)) and not self.tunnel:
+        if (
+            trailers is None
+            and isinstance(body, (bytes, bytearray, memoryview))
+            and not self.tunnel
+        ):
             # The end goes with the last octet, behind which the response may be complete.
             await self.conn.write_rest(self, octets_of(body), 0, True)
             return
@@ -250,17 +262,30 @@ class Exchange:
 
     async def _is_wanted(self) -> bool:
         """Returns when it is known whether the server wants the body."""
-        if any(name == b"expect" for name, _ in self.fields):
+        if self._has(b"expect"):
             if self.answer is None:
                 self._wanted = self.conn.loop.create_future()
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wanted, EXPECT)
             # What succeeds may come ahead of the body.
             return self.answer is None or self.answer[3] < 400
-        if self.waits_to_send:
+        if self.asks_tunnel:
             await self.answered()
             return self.tunnel
         return True
+
+    def _withhold(self) -> None:
+        """The server does not want what there is to send."""
+        self.uploading = None
+        if self.asks_tunnel and not self.conn.http2:
+            self.sent = True  # there was no body (RFC 9110 section 7.8)
+            return
+        self.withheld = True
+        if self.body_done:
+            self.conn.abandon(self)
+
+    def _has(self, name: bytes) -> bool:
+        return any(field[0] == name for field in self.fields)
 
     def _upload_failed(self, error: Exception) -> None:
         self.uploading = None
@@ -305,10 +330,14 @@ class ResponsePayload(Payload):
         self._exchange = None
 
     async def _wait_for_data(self, caller: str) -> None:
-        if self._exchange is not None:
-            self._exchange.conn.watch(self._exchange)
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.awaiting += 1
+            exchange.conn.watch(exchange)
         try:
             await super()._wait_for_data(caller)
         finally:
-            if self._exchange is not None:
-                self._exchange.rest()
+            if exchange is not None:
+                exchange.awaiting -= 1
+                exchange.rest()
+            del exchange  # what is raised would keep it, and it that

@@ -48,6 +48,9 @@ READ_PAST = 1.0
 # Seconds that the server has to take our last words.
 LINGER = 2.0
 
+# Of OpenSSL: there is nothing to read, but no end either.
+_WANT_READ = 2
+
 _PUSH: int = CONSTANTS["CNO_EVENT_PUSH"]
 _PONG: int = CONSTANTS["CNO_EVENT_PONG"]
 _SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
@@ -126,7 +129,7 @@ class Requester(Carrier):
     @property
     def is_closed(self) -> bool:
         """Whether the connection has ended, or is about to: a request would fail."""
-        return self._failure is not None
+        return self._failure is not None or (self._transport is not None and self.engine.closing)
 
     # ---- requests -----------------------------------------------------------------------------
 
@@ -136,15 +139,16 @@ class Requester(Carrier):
         if not self._queue and self._write_head(exchange, target, blob):
             return
         if len(self._queue) >= WAITING:
-            raise RequestFailed(f"{WAITING} requests wait for this connection already")
+            raise Unprocessed(f"{WAITING} requests wait for this connection already")
         self._queue[exchange] = self.loop.create_future(), target, blob
         self.watch(exchange)
         await self._queue[exchange][0]  # by no name: what it raises would keep it, and it that
 
     def _fields(self, exchange: Exchange, size: int) -> Fields:
-        """All fields of a request."""
+        """All fields of a request. Raises ValueError for a length that is not that of the body."""
         scheme, authority, others = self._scheme, self._authority, []
-        tunnel, unsized = exchange.method == "CONNECT", size > 0
+        tunnel = exchange.method == "CONNECT"
+        unsized = size > 0 and not exchange.asks_tunnel
         for pair in exchange.fields:
             name = pair[0]
             if name in (b":authority", b"host"):
@@ -153,7 +157,10 @@ class Requester(Carrier):
                 scheme = pair
             else:
                 others.append(pair)
-                unsized = unsized and name != b"content-length"
+                if unsized and name == b"content-length":
+                    unsized = False
+                    if pair[1] != b"%d" % size:
+                        raise ValueError(f"content-length {pair[1]!r} and {size} octets of body")
                 tunnel = tunnel and name != b":protocol"
         if unsized:
             others.append((b"content-length", b"%d" % size))
@@ -227,11 +234,12 @@ class Requester(Carrier):
                     if not self._write_head(exchange, target, fields):
                         return
                 except (ValueError, RequestFailed) as error:
-                    turn.set_exception(error)
+                    turn.set_exception(copy(error))  # this one keeps our frame, and that the turn
                 else:
                     turn.set_result(None)
             self._queue.pop(exchange, None)
-        if not self.streams and self._timeout_idle is not None and self._idling is None:
+        idle = not self.streams and self._idling is None and not self._over
+        if idle and self._timeout_idle is not None:
             self._idling = self.loop.call_later(self._timeout_idle, self.close)
 
     # ---- the transport ------------------------------------------------------------------------
@@ -240,6 +248,9 @@ class Requester(Carrier):
         """Begins as what ALPN chose."""
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, transport)
+        if self._over:  # closed before
+            self.transport.abort()
+            return
         secure: Any = transport.get_extra_info("ssl_object")
         agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
         self.http2 = agreed or self._force_http2
@@ -254,16 +265,29 @@ class Requester(Carrier):
         """Octets of the server."""
         self._heard = True
         super().data_received(data)
+        if self._queue and self.engine.closing:
+            self._next()
 
     def eof_received(self) -> bool:
         """The server has said all: a response whose end was not announced is complete now (RFC 9112
-        section 6.3)."""
+        section 6.3), unless what TLS says of its end is missing (section 9.8)."""
         if not self._over:
-            with suppress(ProtocolError):  # of which the events tell
-                self.engine.eof()
-            self._tell()
+            if not self._is_cut():
+                with suppress(ProtocolError):  # of which the events tell
+                    self.engine.eof()
+                self._tell()
             self._drop(ConnectionLost(f"{self._name()} has closed the connection"))
         return False
+
+    def _is_cut(self) -> bool:
+        """Whether TLS has ended without close_notify."""
+        secure: Any = self.transport.get_extra_info("ssl_object")
+        if secure is None:
+            return False
+        try:
+            return bool(secure.read(1))
+        except OSError as error:
+            return error.errno == _WANT_READ
 
     def connection_lost(self, exc: Exception | None) -> None:
         """What is under way has failed."""
@@ -275,15 +299,33 @@ class Requester(Carrier):
             if timer is not None:
                 timer.cancel()
 
+    def consumed(self, stream: int, size: int, left: int = 0) -> None:
+        """See Connection.consumed. What is left of an HTTP/1 response that has ended holds back no
+        other."""
+        if self.http2 or stream in self.streams:
+            super().consumed(stream, size, left)
+
     async def take_turns(self, stream: Stream, size: int) -> None:
-        """See Connection.take_turns. On HTTP/1 what has come by now is read before more is written
-        (RFC 9112 section 9.5): a server that does not want the body may have answered and left, and
-        once a write fails nothing is read any more."""
-        cast(Exchange, stream).progress()
+        """See Connection.take_turns. The time to make the next part is not the server's. On HTTP/1
+        what has come by now is read before more is written (RFC 9112 section 9.5): a server that
+        does not want the body may have answered and left, and once a write fails nothing is read
+        any more."""
+        exchange = cast(Exchange, stream)
+        exchange.progress()
         await super().take_turns(stream, size)
         if not self.http2:
             await asyncio.sleep(0)  # in this turn of the loop tasks run before sockets are read
             await asyncio.sleep(0)
+        exchange.rest()
+
+    async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
+        exchange = cast(Exchange, stream)
+        exchange.awaiting += 1
+        self.watch(exchange)
+        try:
+            await super()._wait(where, stream)
+        finally:
+            exchange.awaiting -= 1
 
     # ---- events of the engine -----------------------------------------------------------------
 
@@ -293,9 +335,14 @@ class Requester(Carrier):
 
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
+        if exchange.tunnel and not event[2] and event[3] != _REMOTE and not exchange.body_done:
+            exchange.feed_end(None)  # we have ended it, and HTTP/1 has no end of one direction
         if exchange.failure is None and not exchange.body_done:
             exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
         self._lose(exchange)
+        if self._full:
+            self._full = False
+            self._update_reading()
         self._next()
 
     def _why(self, exchange: Exchange, code: int, side: int) -> RequestFailed:
@@ -305,7 +352,7 @@ class Requester(Carrier):
         if side != _REMOTE:
             when = "before" if exchange.answer is None else "in the middle of"
             return ConnectionLost(f"{self._name()} has closed the connection {when} the response")
-        if code == _REFUSED:
+        if code == _REFUSED and exchange.answer is None:
             return Unprocessed(f"{self._name()} has not processed the request")
         name = _CODES.get(code, str(code))
         return StreamReset(f"{self._name()} has reset the stream: {name}", code)
@@ -377,7 +424,9 @@ class Requester(Carrier):
         if exchange in self._queue:
             turn = self._queue.pop(exchange)[0]
             if not turn.done():
-                turn.set_exception(RequestTimeout(f"{text}: the request was not sent"))
+                failure = RequestTimeout(f"{text}: the request was not sent")
+                failure.unprocessed = True
+                turn.set_exception(failure)
         elif self.streams.get(exchange.id) is exchange:  # the one before may have ended all
             exchange.failure = RequestTimeout(text)
             if self.http2:
@@ -409,14 +458,15 @@ class Requester(Carrier):
             self._reset(exchange.id, _CANCEL)
         with suppress(Disconnected):
             self.engine.shutdown(final=True)
-        self._drop(Unprocessed(f"the connection to {self._name()} was closed here"))
+        self._drop(ConnectionLost(f"the connection to {self._name()} was closed here"))
 
     async def wait_closed(self) -> None:
-        """Returns when the connection has ended."""
-        await asyncio.shield(self._closed)
+        """Returns when there is no connection any more."""
+        if self._transport is not None:
+            await asyncio.shield(self._closed)
 
     def _end(self) -> None:
-        self._drop(Unprocessed(f"{self._name()} has ended the connection"))
+        self._drop(ConnectionLost(f"{self._name()} has ended the connection"))
 
     def _cut(self, failure: RequestFailed) -> None:
         """Ends the connection without a word."""
@@ -432,6 +482,8 @@ class Requester(Carrier):
         if not self._over:
             self.flush()
             self._over = True
+            if self._idling is not None:
+                self._idling.cancel()
             if self._transport is not None:
                 self._transport.close()
                 self._idling = self.loop.call_later(LINGER, self._transport.abort)
@@ -445,7 +497,7 @@ class Requester(Carrier):
         self._queue.clear()
         for pong in self._pings.values():
             if not pong.done():
-                pong.set_exception(copy(self._failure))
+                pong.set_result(None)
 
     def _name(self) -> str:
         return self.authority or "the server"

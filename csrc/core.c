@@ -93,6 +93,11 @@ uint32_t cno_settings_unacked(const struct cno_connection_t *c) {
     return c->mode == CNO_MODE_H2 ? c->settings_unacked : 0;
 }
 
+int cno_closing(const struct cno_connection_t *c) {
+    return c->mode == CNO_MODE_OVER || c->mode == CNO_MODE_NEW || (c->flags & CNO_CONN_CLOSING) ||
+           cno_next_stream(c) > CNO__STREAM_MAX;
+}
+
 int cno_limit(struct cno_connection_t *c, const struct cno_limits_t *limits) {
     if (c->mode != CNO_MODE_NEW)
         return cno_error_set(CNO_ERRNO_ASSERTION, "begun", "the connection was begun already");

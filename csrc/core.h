@@ -251,6 +251,10 @@ int cno_eof(struct cno_connection_t *);
 // requests fail from then on, and from the server's GOAWAY on, with DISCONNECT `closing`.
 int cno_shutdown(struct cno_connection_t *, int final);
 
+// Whether a client's request would fail with DISCONNECT: before cno_begin, after the end, and from the
+// moment on in which either side has announced it. Streams may still be under way.
+int cno_closing(const struct cno_connection_t *);
+
 // Which version is spoken: enum CNO_HTTP_VERSION.
 int cno_version(const struct cno_connection_t *);
 

@@ -103,7 +103,8 @@ class Secure(Wire):
         self.writer.transport.abort()
 
     def close(self) -> None:
-        self.writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # within asyncio: TLS has ended already
+            self.writer.transport.abort()
 
 
 # ---- messages -----------------------------------------------------------------------------------

@@ -526,6 +526,8 @@ static void test_order(void) {
 
     cno_init(&c, CNO_CLIENT);
     CHECK(cno_next_stream(&c) == 1);
+    CHECK(cno_closing(&c) && !cno_begin(&c, CNO_HTTP1) && !cno_closing(&c));
+    CHECK(!cno_shutdown(&c, 1) && cno_closing(&c));
     cno_fini(&c);
 
     // A request that is refused has not begun a stream.
@@ -706,7 +708,7 @@ static void test_ids_run_out(void) {
         CHECK(!cno_begin(&c, http2 ? CNO_HTTP2 : CNO_HTTP1));
         c.last_stream[CNO_LOCAL] = 0x7ffffffd;
         CHECK(cno_next_stream(&c) == 0x7fffffff);
-        CHECK(!cno_write_head(&c, 0x7fffffff, &get, 1));
+        CHECK(!cno_closing(&c) && !cno_write_head(&c, 0x7fffffff, &get, 1) && cno_closing(&c));
         CHECK(cno_next_stream(&c) > 0x7fffffff);
         CHECK(refused(cno_write_head(&c, cno_next_stream(&c), &get, 1), CNO_ERRNO_DISCONNECT));
         CHECK(!strcmp(cno_error()->reason, "no-stream-ids"));
