@@ -16,7 +16,7 @@ from cno.body import Body, octets_of, release, size_of
 from cno.connection import QUANTUM
 from cno.engine import Disconnected, Event, StreamGone, UsageError
 from cno.exchange import Exchange, Inform
-from cno.failures import RequestTimeout
+from cno.failures import RequestTimeout, Unprocessed
 from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
 from cno.requester import Requester
 
@@ -92,10 +92,11 @@ class Client(Requester):
                     self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
-        except BaseException:
+        except BaseException as error:
             if exchange is not None:
                 self.abandon(exchange)
-            if exchange is None or not exchange.uploads:
+            began = exchange is not None and exchange.uploads
+            if not began and not isinstance(error, Unprocessed):  # that is made again with it
                 await release(payload)
             raise
         return Response(self, exchange)

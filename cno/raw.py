@@ -149,6 +149,11 @@ class Connection:
         return self._engine.settings_unacked
 
     @property
+    def closing(self) -> bool:
+        """Whether a new request of a client would fail with Disconnected."""
+        return self._engine.closing
+
+    @property
     def pending(self) -> int:
         """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
         data_received(b"") goes on with them."""

@@ -722,9 +722,9 @@ async def test_the_rest_of_a_response_that_takes_too_long(peer: Stage) -> None:
         seen = client.streams[1]._discarded
         await asked.write(b"x")
         await until(lambda seen=seen: client.streams[1]._discarded > seen)
-        clock.pass_by(cno.requester.PATIENCE / 4)
+        clock.pass_by(cno.requester.READ_PAST / 4)
     assert not other.done()
-    clock.pass_by(cno.requester.PATIENCE / 2)
+    clock.pass_by(cno.requester.READ_PAST / 2)
     with pytest.raises(cno.Unprocessed):
         await soon(other)
 

@@ -17,6 +17,10 @@ async def never(request: cno.Request) -> None:
     await asyncio.Event().wait()
 
 
+async def echo(request: cno.Request) -> None:
+    await request.respond(200, [], request.payload)
+
+
 async def dial(peer: Site) -> cno.Client:
     port = peer.server.sockets[0].getsockname()[1]
     scheme = "h2c" if peer.version == "h2" else "http"
@@ -30,7 +34,6 @@ async def is_abandoned(channel: cno.Channel) -> None:
 
 
 FAILS = {
-    "closed": cno.Unprocessed,
     "field": ValueError,
     "name": TypeError,
     "cancelled": asyncio.CancelledError,
@@ -44,8 +47,6 @@ async def test_a_request_that_fails_before_its_body(peer: Site, how: str) -> Non
     await peer.start(never)
     async with await dial(peer) as client:
         headers: Any = [("a", "b\n")] if how == "field" else 1 if how == "name" else []
-        if how == "closed":
-            client.close()
         channel = cno.Channel(1)
         asking = asyncio.ensure_future(client.request("POST", "/", headers, channel))
         if how == "cancelled":
@@ -54,6 +55,21 @@ async def test_a_request_that_fails_before_its_body(peer: Site, how: str) -> Non
         with pytest.raises(FAILS[how]):
             await soon(asking)
         await is_abandoned(channel)
+
+
+@both
+async def test_an_unprocessed_request_leaves_its_body_for_the_next(peer: Site) -> None:
+    await peer.start(echo)
+    channel = cno.Channel(1)
+    await channel.put(b"hello")
+    async with await dial(peer) as client:
+        client.close()
+        with pytest.raises(cno.Unprocessed):
+            await soon(client.request("POST", "/", [], channel))
+    channel.close()
+    async with await dial(peer) as client:
+        response = await soon(client.request("POST", "/", [], channel))
+        assert await soon(response.payload.read()) == b"hello"
 
 
 @both
