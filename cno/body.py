@@ -66,7 +66,7 @@ class Payload(asyncio.StreamReader):
     # One that was raised would keep, with its traceback, who keeps it.
     @property
     def _exception(self) -> ConnectionError | None:
-        return copy(self._failure)
+        return copy(self._failure) if self._failure is not None else None
 
     @_exception.setter
     def _exception(self, _: object) -> None:
