@@ -74,7 +74,9 @@ class Payload(asyncio.StreamReader):
     # it: hence the copies.
     @property
     def _exception(self) -> ConnectionError | None:
-        return None if self._buffer else copy(self._failure)
+        if self._failure is None or self._buffer:
+            return None
+        return copy(self._failure)
 
     @_exception.setter
     def _exception(self, _: object) -> None:

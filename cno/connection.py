@@ -289,7 +289,7 @@ class Connection(asyncio.Protocol):
     def _lose(self, stream: Stream) -> None:
         stream.lost()
         for where in (self._waiters, self._blocked):
-            for future, waiting in list(where.items()):
+            for future, waiting in list(where.items()) if where else ():
                 if waiting is stream and not future.done():
                     future.set_exception(self.gone_error())
 

@@ -184,8 +184,6 @@ class Requester(Carrier):
             raise Unprocessed(f"{self._name()} takes no more requests: {error}") from None
         exchange.id = stream
         self.streams[stream] = exchange
-        if self._batch.events_size:
-            self._tell()
         if self._idling is not None:
             self._idling.cancel()
             self._idling = None
