@@ -90,11 +90,14 @@ class Request:
         self._hung_up = True
         self._wake()
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing was answered yet."""
+        return self._state in (_WAITING, _HELD)
+
     def awaited(self) -> object | None:
-        """What waits for more of the body before anything was answered."""
-        if self.body_done or not self._waiters or self._state not in (_WAITING, _HELD):
-            return None
-        return self._waiters[-1]
+        """What waits for more of the body."""
+        return self._waiters[-1] if self._waiters and not self.body_done else None
 
     def lost(self) -> None:
         """Nothing can be sent any more."""

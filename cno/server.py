@@ -276,11 +276,14 @@ class Request:
     def hang_up(self) -> None:
         """The client says no more. It gets its answer."""
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing was answered yet."""
+        return self._state == _WAITING
+
     def awaited(self) -> object | None:
-        """What waits for more of the body before anything was answered."""
-        if self.body_done or self._payload is None or self._state != _WAITING:
-            return None
-        return self._payload.reader
+        """What waits for more of the body."""
+        return None if self._payload is None or self.body_done else self._payload.reader
 
     def lost(self) -> None:
         """Nothing can be sent any more: the handler is cancelled."""

@@ -55,9 +55,12 @@ class Stream(connection.Stream, Protocol):
     def hang_up(self) -> None:
         """The client says no more, but may still listen."""
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing was answered yet."""
+
     def awaited(self) -> object | None:
-        """What waits for more of the body before anything was answered: another thing after each
-        part."""
+        """What waits for more of the body: another thing after each part."""
 
 
 Opener = Callable[[Event], Stream]
@@ -284,29 +287,34 @@ class ServerConnection(Connection):
         blocked = {stream.id: future for future, stream in self._blocked.items()}
         for stream in list(self.streams.values()):
             writer, limit = blocked.get(stream.id), self.host.write_timeout
-            wait = writer or stream.awaited()
-            if unanswered := writer is None:
-                limit = self.host.body_timeout
+            wait: object = writer
+            if writer is None and stream.unanswered:
+                # Who has closed its side may have gone: no answer that is being made tells.
+                wait = stream if self._half_closed else stream.awaited()
+                limit = limit if self._half_closed else self.host.body_timeout
             if wait is not None:
                 waits[wait] = since = self._waits.get(wait, now)
                 if _late(now - since, limit):
-                    self._give_up_stream(stream, unanswered=unanswered)
+                    self._give_up_stream(stream, writing=writer is not None)
         self._waits = waits
 
-    def _give_up_stream(self, stream: Stream, *, unanswered: bool) -> None:
-        what = "sends nothing of the body" if unanswered else "takes nothing of the response"
+    def _give_up_stream(self, stream: Stream, *, writing: bool) -> None:
+        if self._half_closed:
+            self._give_up("it has closed its side, and its answer is not there")
+            return
+        what = "takes nothing of the response" if writing else "sends nothing of the body"
         log.info("%s - gave up stream %d: it %s", peer_name(self), stream.id, what)
-        if unanswered:
+        if writing:
+            del self.streams[stream.id]
+            self._lose(stream)
+            self._reset(stream.id, CONSTANTS["CNO_RST_CANCEL"])
+            self.flush_soon()
+        else:
             with suppress(Error):
                 fields = dumps([(b"connection", b"close")], 2)
                 self.answer(stream.id, 408, fields, b"", 0)  # RFC 9110 section 15.5.9
             self._lose(stream)
             self.responded(stream)
-        else:
-            del self.streams[stream.id]
-            self._lose(stream)
-            self._reset(stream.id, CONSTANTS["CNO_RST_CANCEL"])
-            self.flush_soon()
 
     def _give_up(self, why: str) -> None:
         log.info("%s - cut: %s", peer_name(self), why)

@@ -4,6 +4,7 @@ The clock is the test's: it calls `tick` with the times that it wants.
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -111,6 +112,35 @@ async def test_a_window_that_stays_closed_costs_one_stream_alone(peer: Peer) -> 
     later(peer, 9)
     assert (await exchange.response()).reset == 8
     assert (await client.ask("/")).body == b"ok"
+
+
+@h1
+async def test_who_has_closed_its_side_does_not_wait_for_ever(peer: Peer) -> None:
+    """It may have gone: only what is written would tell."""
+    ended = asyncio.Event()
+
+    async def app(scope, receive, send):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    peer.cuts = True
+    client = await peer.serve(app, timeout_response_write=7.0)
+    await client.start("GET", "/")
+    client.wire.fin()
+    (connection,) = connections(peer)
+    await until(lambda: connection._half_closed)
+    later(peer, 1)
+    later(peer, 7)
+    assert not connection._over
+    later(peer, 9)
+    assert connection._over
+    with contextlib.suppress(ConnectionError):
+        assert await client.wire.receive() == b""
+    for stream in connection.running:
+        stream.task.cancel()
+    await soon(ended.wait())
 
 
 # ---- the body -----------------------------------------------------------------------------------
