@@ -140,7 +140,7 @@ void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
                      enum CNO_STREAM_STATE state) {
     (void)c;
     s->state = (uint8_t)state;
-    if (state == CNO_STREAM_HALF_REMOTE || state == CNO_STREAM_RESERVED_LOCAL)
+    if (state == CNO_STREAM_HALF_REMOTE)
         s->reading = CNO_AT_END;
     else if (state == CNO_STREAM_HALF_LOCAL || state == CNO_STREAM_RESERVED_REMOTE)
         s->writing = CNO_AT_END;
