@@ -41,7 +41,7 @@ SHARED := obj/libcno.so.$(VERSION)
 TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 HEADERS_FUZZ := $(sort $(wildcard tests/fuzz/*.h))
 FUZZ_SECONDS ?= 10
-FUZZ_FLAGS ?= -max_len=1000
+FUZZ_FLAGS ?= -max_len=1000 -timeout=30
 REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
 
 # The same programs without sanitizers: for valgrind, and with counters for coverage.

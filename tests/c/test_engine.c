@@ -181,6 +181,10 @@ static int nested_eof(struct site *s, uint32_t id) {
     return kept(s, cno_eof(&s->c));
 }
 
+static int refused(int result, int code) {
+    return result == CNO_ERROR && cno_error()->code == code;
+}
+
 static int fail(struct site *s, uint32_t id) {
     (void)s;
     (void)id;
@@ -497,6 +501,21 @@ static void test_events_that_fail(void) {
             leave(s);
         }
     }
+    // A stream whose end failed is gone, and so is the HTTP/1 connection that ends with it, be it reset
+    // in an event, where nobody need heed the failure, or between two reads.
+    for (int outside = 0; outside < 2; outside++) {
+        struct site *s = site(0);
+        s->in_end = fail;
+        s->in_data = outside ? NULL : cancel;
+        CHECK(!feed_text(s, outside ? "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\na"
+                                    : H1_POST));
+        if (outside)
+            cancel(s, 1);
+        CHECK(s->result == CNO_ERROR && s->error.code == 127);
+        CHECK(logged(s, "start1 head1 data1 end1 close0 "));
+        CHECK(refused(feed_text(s, "bcdGET"), CNO_ERRNO_DISCONNECT));
+        leave(s);
+    }
     // A push whose start failed is gone.
     struct site *s = site(1);
     CHECK(!feed(s, GET));
@@ -518,10 +537,6 @@ static void test_events_that_fail(void) {
 }
 
 // ---- order and arguments -----------------------------------------------------------------------
-
-static int refused(int result, int code) {
-    return result == CNO_ERROR && cno_error()->code == code;
-}
 
 static void test_order(void) {
     struct cno_connection_t c;
