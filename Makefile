@@ -99,8 +99,8 @@ examples: $(EXAMPLES_C:examples/%.c=obj/examples/%)
 	@echo "  obj/examples/server 8080"
 	@echo "and from another terminal:"
 	@echo "  curl -i http://127.0.0.1:8080/"
-	@echo "  curl -i --http2-prior-knowledge -d hello http://127.0.0.1:8080/echo"
-	@echo "  obj/examples/client -2 -T README.md http://127.0.0.1:8080/echo"
+	@echo "  curl -i --http2-prior-knowledge -d hello http://127.0.0.1:8080/count"
+	@echo "  obj/examples/client 2 127.0.0.1 8080 /count README.md"
 	@echo "  nghttp -nv http://127.0.0.1:8080/bytes/1000000"
 
 obj/examples/%: examples/%.c obj/libcno.a | obj/examples obj/include/cno
