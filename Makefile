@@ -41,7 +41,7 @@ SHARED := obj/libcno.so.$(VERSION)
 TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 HEADERS_FUZZ := $(sort $(wildcard tests/fuzz/*.h))
 FUZZ_SECONDS ?= 10
-FUZZ_FLAGS ?= -max_len=1000
+FUZZ_FLAGS ?= -max_len=1000 -timeout=30
 REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
 
 # The same programs without sanitizers: for valgrind, and with counters for coverage.
@@ -100,8 +100,8 @@ examples: $(EXAMPLES_C:examples/%.c=obj/examples/%)
 	@echo "  obj/examples/server 8080"
 	@echo "and from another terminal:"
 	@echo "  curl -i http://127.0.0.1:8080/"
-	@echo "  curl -i --http2-prior-knowledge -d hello http://127.0.0.1:8080/echo"
-	@echo "  obj/examples/client -2 -T README.md http://127.0.0.1:8080/echo"
+	@echo "  curl -i --http2-prior-knowledge -d hello http://127.0.0.1:8080/count"
+	@echo "  obj/examples/client 2 127.0.0.1 8080 /count README.md"
 	@echo "  nghttp -nv http://127.0.0.1:8080/bytes/1000000"
 
 obj/examples/%: examples/%.c obj/libcno.a | obj/examples obj/include/cno

@@ -322,7 +322,8 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
     if (block.meta.has_length && block.meta.length)
         return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push",
                              "no content can be pushed with it");
-    // Promised before on_stream_start, in which it may be reset, but answered only after it.
+    // Promised before on_stream_start, in which it may be reset, but answered only after it: until then
+    // it is a request whose head is not told.
     if (write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
@@ -331,6 +332,7 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         return CNO_ERROR;
     }
     s->method = (uint8_t)cno__method(msg->method);
+    s->reading = CNO_AT_END;
     if (cno__flush(c))
         return CNO_ERROR;
     if (s->state != CNO_STREAM_CLOSED && CNO__FIRE(c, on_message_head, id, msg))

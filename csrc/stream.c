@@ -140,7 +140,7 @@ void cno__stream_set(struct cno_connection_t *c, struct cno_stream_t *s,
                      enum CNO_STREAM_STATE state) {
     (void)c;
     s->state = (uint8_t)state;
-    if (state == CNO_STREAM_HALF_REMOTE || state == CNO_STREAM_RESERVED_LOCAL)
+    if (state == CNO_STREAM_HALF_REMOTE)
         s->reading = CNO_AT_END;
     else if (state == CNO_STREAM_HALF_LOCAL || state == CNO_STREAM_RESERVED_REMOTE)
         s->writing = CNO_AT_END;
@@ -183,9 +183,12 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
         if (cno__h2_open_window(c, NULL))
             return CNO_ERROR;
     }
-    if (CNO__FIRE(c, on_stream_end, s->id, code, side))
-        return CNO_ERROR;
-    return cno__close_if_idle(c);
+    if (!CNO__FIRE(c, on_stream_end, s->id, code, side))
+        return cno__close_if_idle(c);
+    // The stream is gone all the same, and HTTP/1 cannot go on behind one that was not read to its end.
+    struct cno_error_t error = *cno_error();
+    cno__close_if_idle(c);
+    return cno_error_set(error.code, error.reason, "%s", error.text);
 }
 
 int cno__stream_half_close(struct cno_connection_t *c, struct cno_stream_t *s,

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ DIGITS = b"0123456789"
 
 CURL_VERSIONS = ["--http1.1", "--http2-prior-knowledge"]
 
-CLIENT_VERSIONS = [(), ("-2",)]
+CLIENT_VERSIONS = [1, 2]
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,18 +47,17 @@ class Server:
         )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().decode().split()[-1]
+        self.host, self.port = self.url.removeprefix("http://").split(":")
 
     def connect(self) -> socket.socket:
         """A socket that is connected to it."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+        return socket.create_connection((self.host, int(self.port)), timeout=PATIENCE)
 
-    def stop(self) -> str:
-        """Lets it come to its end, which has to be a good one; returns what it logged."""
+    def stop(self) -> None:
+        """Lets it come to its end, which has to be a good one."""
         self.process.send_signal(signal.SIGTERM)
         log = self.process.communicate(timeout=PATIENCE)[1].decode()
         assert self.process.returncode == 0, log
-        return log
 
 
 @pytest.fixture
@@ -101,20 +101,15 @@ def test_curl_gets_short_and_long_answers(server: Server, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", CURL_VERSIONS)
-def test_curl_gets_its_body_back(server: Server, version: str, tmp_path: Path) -> None:
+def test_curl_sends(server: Server, version: str, tmp_path: Path) -> None:
     body = tmp_path / "body"
     body.write_bytes(os.urandom(2_000_003))
     curl = (tool("curl"), "-sS", version)
-    assert run(*curl, "-T", body, "-X", "POST", f"{server.url}/echo") == body.read_bytes()
+    assert run(*curl, "-T", body, "-X", "POST", f"{server.url}/count") == b"2000003\n"
+    assert run(*curl, "-d", "", f"{server.url}/count") == b"0\n"
     expect = ("-H", "Expect: 100-continue", "--expect100-timeout", str(int(PATIENCE)))
-    assert run(*curl, *expect, "--data-binary", "hello", f"{server.url}/echo") == b"hello"
+    assert run(*curl, *expect, "--data-binary", "hello", f"{server.url}/count") == b"5\n"
     assert run(*curl, "--data-binary", f"@{body}", f"{server.url}/") == b"Hello from libcno\n"
-
-
-@pytest.mark.parametrize("version", CURL_VERSIONS)
-def test_curl_gets_trailers(server: Server, version: str) -> None:
-    curl = (tool("curl"), "-sS", "-D", "-", version, "-H", "te: trailers", "-d", "hello")
-    assert b"x-octets: 5" in run(*curl, f"{server.url}/echo")
 
 
 def test_nghttp_gets_several_things_at_once(server: Server) -> None:
@@ -132,6 +127,8 @@ def test_nghttp_gets_several_things_at_once(server: Server) -> None:
         (("-n200", "-c2", "-m32", "-w10"), "/bytes/20000"),
         (("-n400", "-c4", "-m4", "--h1"), "/"),
         (("-n100", "-c2", "-m4", "--h1"), "/bytes/20000"),
+        (("-n100", "-c2", "-m32", "-d", __file__), "/count"),
+        (("-n100", "-c2", "-m4", "--h1", "-d", __file__), "/count"),
     ],
 )
 def test_h2load_is_served(server: Server, how: tuple[str, ...], path: str) -> None:
@@ -166,7 +163,6 @@ def test_a_bad_request_gets_its_answer_before_the_end(server: Server) -> None:
         while piece := peer.recv(65536):  # a reset of the connection would raise here
             got += piece
     assert got.startswith(b"HTTP/1.1 400 ")
-    assert "bad-field-name" in server.stop()
 
 
 def test_who_does_not_read_holds_up_nobody(server: Server) -> None:
@@ -176,6 +172,31 @@ def test_who_does_not_read_holds_up_nobody(server: Server) -> None:
         for version in CURL_VERSIONS:
             got = run(tool("curl"), "-sS", version, f"{server.url}/bytes/1000")
             assert got == digits(1000)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """RFC 9113 section 4.1."""
+    return struct.pack(">I", len(payload) << 8 | kind) + struct.pack(">BI", flags, stream) + payload
+
+
+def test_all_answers_have_their_turn(server: Server) -> None:
+    # With windows that never close, the long ones would leave no room in the output.
+    paths = [b"/bytes/4000000000"] * 8 + [b"/bytes/30"]
+    asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff")
+    asked += frame(8, 0, 0, b"\x7f\xff\0\0")
+    for i, path in enumerate(paths):  # :method GET, :scheme http, :path, :authority
+        block = b"\x82\x86\x04" + bytes([len(path)]) + path + b"\x01\x01a"
+        asked += frame(1, 5, 2 * i + 1, block)
+    with server.connect() as peer, peer.makefile("rb") as read:
+        peer.sendall(asked)
+        for _ in range(1000):
+            size, kind = divmod(int.from_bytes(read.read(4), "big"), 256)
+            flags, stream = struct.unpack(">BI", read.read(5))
+            body = read.read(size)
+            if (kind, stream) == (0, 17):
+                assert (body, flags & 1) == (digits(30), 1)
+                return
+    raise AssertionError("the last one never had its turn")
 
 
 def test_a_signal_lets_answers_end(server: Server) -> None:
@@ -192,41 +213,26 @@ def test_a_signal_lets_answers_end(server: Server) -> None:
 
 
 @pytest.mark.parametrize("version", CLIENT_VERSIONS)
-def test_the_client_gets(programs: Path, server: Server, version: tuple[str, ...]) -> None:
-    client = (programs / "example_client", *version)
-    got = run(*client, f"{server.url}/")
-    assert got.startswith(b"HTTP/%d 200\ncontent-type: text/plain\n" % (2 if version else 1))
-    assert got.endswith(b"\n\nHello from libcno\n")
-    assert run(*client, f"{server.url}/none", code=1).endswith(b"\n\nno such thing\n")
-    assert run(*client, f"{server.url}/bytes/3000000").endswith(b"\n\n" + digits(3000000))
+def test_the_client_gets(programs: Path, server: Server, version: int) -> None:
+    client = (programs / "example_client", version, server.host, server.port)
+    got = run(*client, "/")
+    assert got == b"HTTP/%d 200\ncontent-length: 18\n\nHello from libcno\n" % version
+    assert run(*client, "/none", code=1).endswith(b"\n\nno such thing\n")
+    assert run(*client, "/bytes/3000000").endswith(b"\n\n" + digits(3000000))
 
 
 @pytest.mark.parametrize("version", CLIENT_VERSIONS)
-def test_the_client_posts(
-    programs: Path, server: Server, version: tuple[str, ...], tmp_path: Path
-) -> None:
-    client = (programs / "example_client", *version, "-T")
+def test_the_client_posts(programs: Path, server: Server, version: int, tmp_path: Path) -> None:
+    client = (programs / "example_client", version, server.host, server.port, "/count")
     body = os.urandom(2_000_003)
     (tmp_path / "body").write_bytes(body)
-    for got in (
-        run(*client, tmp_path / "body", f"{server.url}/echo"),
-        run(*client, "-", f"{server.url}/echo", given=body),
-    ):
-        assert got.partition(b"\n\n")[2] == body + b"\nx-octets: %d\n" % len(body)
-    assert run(*client, os.devnull, f"{server.url}/echo").endswith(b"\n\n\nx-octets: 0\n")
+    assert run(*client, tmp_path / "body").endswith(b"\n\n2000003\n")
+    assert run(*client, "/dev/stdin", given=body).endswith(b"\n\n2000003\n")
+    assert run(*client, os.devnull).endswith(b"\n\n0\n")
 
 
-def test_the_client_does_not_wait_for_a_body_that_nobody_wants(
-    programs: Path, server: Server
-) -> None:
-    for version in CLIENT_VERSIONS:
-        url = f"{server.url}/"
-        got = run(programs / "example_client", *version, "-T", "/dev/zero", url)
-        assert got.endswith(b"Hello from libcno\n")
-
-
-def answering(what: bytes) -> tuple[str, Callable[[], None]]:
-    """A server for one connection that says `what` to whatever comes: its URL, and its end."""
+def answering(what: bytes) -> tuple[int, Callable[[], None]]:
+    """A server for one connection that says `what` to whatever comes: its port, and its end."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(PATIENCE)
 
@@ -239,10 +245,12 @@ def answering(what: bytes) -> tuple[str, Callable[[], None]]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    return f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: thread.join(PATIENCE)
+    return listener.getsockname()[1], lambda: thread.join(PATIENCE)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +258,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
     [
         (OK + b"\r\nuntil the end", 0, b"HTTP/1 200\n\nuntil the end"),
         (b"HTTP/1.1 103 \r\n\r\n" + OK + b"\r\n", 0, b"HTTP/1 103\n\nHTTP/1 200\n\n"),
+        (OK + CHUNKED + b"2\r\nhi\r\n0\r\nx-sum: 5\r\n\r\n", 0, b"HTTP/1 200\n\nhi\nx-sum: 5\n"),
         (OK + b"content-length: 9\r\n\r\nhalf", 3, b"HTTP/1 200\ncontent-length: 9\n\nhalf"),
         (b"nonsense\r\n\r\n", 3, b""),
         (b"", 3, b""),
@@ -258,18 +267,35 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def test_the_client_tells_what_was_cut(
     programs: Path, said: bytes, code: int, printed: bytes
 ) -> None:
-    url, join = answering(said)
-    assert run(programs / "example_client", url, code=code) == printed
+    port, join = answering(said)
+    client = (programs / "example_client", 1, "127.0.0.1", port)
+    assert run(*client, "/", code=code) == printed
+    join()
+
+
+# SETTINGS, then HEADERS with 204 and END_STREAM (RFC 7541: static index 9).
+H2_NO_CONTENT = bytes.fromhex("000000 04 00 00000000 000001 01 05 00000001 89")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(1, b"HTTP/1.1 204 No Content\r\n\r\n"), (2, H2_NO_CONTENT)]
+)
+def test_the_client_does_not_wait_for_a_body_that_nobody_wants(
+    programs: Path, version: int, said: bytes
+) -> None:
+    port, join = answering(said)
+    client = (programs / "example_client", version, "127.0.0.1", port, "/", "/dev/zero")
+    assert run(*client) == b"HTTP/%d 204\n\n" % version
     join()
 
 
 def test_the_client_tells_what_it_cannot_do(programs: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    client = programs / "example_client"
-    assert run(client, f"http://127.0.0.1:{port}/", code=3) == b""
-    for wrong in ((), ("-x",), ("https://a/",), ("-T", "/no/such/file", "http://a/")):
-        assert run(client, *wrong, code=2) == b""
+        client = (programs / "example_client", 1, "127.0.0.1", port, "/")
+        assert run(*client, "/no/such/file", code=3) == b""
+    assert run(*client, code=3) == b""
+    assert run(*client[:4], code=2) == b""
 
 
 def test_make_examples_prints_what_to_try(programs: Path) -> None:

@@ -181,6 +181,10 @@ static int nested_eof(struct site *s, uint32_t id) {
     return kept(s, cno_eof(&s->c));
 }
 
+static int refused(int result, int code) {
+    return result == CNO_ERROR && cno_error()->code == code;
+}
+
 static int fail(struct site *s, uint32_t id) {
     (void)s;
     (void)id;
@@ -273,12 +277,16 @@ static void test_endings_from_events(void) {
     leave(s);
 }
 
-static int promise(struct site *s, uint32_t id) {
+static int promise_of(struct site *s, uint32_t id, const char *method) {
     struct cno_header_t fields[] = {{{":scheme", 7}, {"http", 4}, 0, 0},
                                     {{":authority", 10}, {"h", 1}, 0, 0}};
     struct cno_message_t msg = {
-        .method = {"GET", 3}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
+        .method = {method, strlen(method)}, .path = {"/", 1}, .headers = fields, .headers_len = 2};
     return kept(s, cno_write_push(&s->c, id, &msg));
+}
+
+static int promise(struct site *s, uint32_t id) {
+    return promise_of(s, id, "GET");
 }
 
 // A stream that an application ends in its very first event: nothing more is told of it.
@@ -325,6 +333,19 @@ static void test_answers_before_the_head(void) {
                       : feed_text(s, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")));
         CHECK(is_untold(s) && logged(s, "start1 head1 tail1 ") && s->out.size == 0);
         CHECK(!answer(s, 1) && s->result == 2 && logged(s, "end1 "));
+        CHECK(memcmp(s->out.data + s->out.size - 2, "hi", 2) != 0);
+        leave(s);
+    }
+    // Nor to what is promised: there is the promise alone, and then an answer to HEAD.
+    for (int i = 0; i < 2; i++) {
+        struct site *s = site(1);
+        CHECK(!feed(s, GET) && logged(s, "start1 head1 tail1 "));
+        s->in_start = early[i];
+        s->out.size = 0;
+        CHECK(!promise_of(s, 1, "HEAD") && logged(s, "start2 head2 tail2 "));
+        CHECK(s->error.code == CNO_ERRNO_ASSERTION && !strcmp(s->error.reason, "no-request"));
+        CHECK(s->out.data[3] == 5 && s->out.size == 9 + (size_t)s->out.data[2]);
+        CHECK(!answer(s, 2) && s->result == 2 && logged(s, "end2 "));
         CHECK(memcmp(s->out.data + s->out.size - 2, "hi", 2) != 0);
         leave(s);
     }
@@ -480,6 +501,21 @@ static void test_events_that_fail(void) {
             leave(s);
         }
     }
+    // A stream whose end failed is gone, and so is the HTTP/1 connection that ends with it, be it reset
+    // in an event, where nobody need heed the failure, or between two reads.
+    for (int outside = 0; outside < 2; outside++) {
+        struct site *s = site(0);
+        s->in_end = fail;
+        s->in_data = outside ? NULL : cancel;
+        CHECK(!feed_text(s, outside ? "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\na"
+                                    : H1_POST));
+        if (outside)
+            cancel(s, 1);
+        CHECK(s->result == CNO_ERROR && s->error.code == 127);
+        CHECK(logged(s, "start1 head1 data1 end1 close0 "));
+        CHECK(refused(feed_text(s, "bcdGET"), CNO_ERRNO_DISCONNECT));
+        leave(s);
+    }
     // A push whose start failed is gone.
     struct site *s = site(1);
     CHECK(!feed(s, GET));
@@ -501,10 +537,6 @@ static void test_events_that_fail(void) {
 }
 
 // ---- order and arguments -----------------------------------------------------------------------
-
-static int refused(int result, int code) {
-    return result == CNO_ERROR && cno_error()->code == code;
-}
 
 static void test_order(void) {
     struct cno_connection_t c;
