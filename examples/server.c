@@ -249,8 +249,9 @@ int main(int argc, char **argv) {
     fflush(stdout);
     for (size_t i = 0; i < sizeof(digits); i++)
         digits[i] = (char)('0' + i % 10);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    // Not signal(), whose handler POSIX lets be gone after the first one.
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal}, NULL);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);
     while (!stopping || count) {
         if (stopping) {
             close(listener);
