@@ -238,7 +238,9 @@ async def test_a_stream_cut_by_closing_the_response(
         before = await gone(site)
         async with await client.request("GET", "/events") as response:
             assert await response.payload.readline() == b"data: x\n"
-        while await gone(site) == before:
+        # haproxy 2.6 reads on from its backend now and then when a stream of HTTP/2 is reset, even
+        # when the whole connection has ended.
+        while not (site.name == "haproxy" and site.http2) and await gone(site) == before:
             pass
         if site.http2:
             assert not client.is_closed
