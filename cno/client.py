@@ -115,7 +115,8 @@ class Client(Requester):
                 self.said_all()
                 return
             payload = memoryview(octets)[taken:]
-        exchange.uploading = self.loop.create_task(exchange.upload(payload, trailers))
+        # Not by the loop's factory: what goes wrong in an eager task nobody waits for yet.
+        exchange.uploading = asyncio.Task(exchange.upload(payload, trailers))
 
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
         try:

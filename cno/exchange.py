@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from copy import copy
 
 from cno.body import Body, Payload, octets_of, release, write_parts
@@ -237,6 +236,10 @@ class Exchange:
             self.uploading = None  # the response is complete without it, or has failed
         except UsageError as error:
             self._upload_failed(ValueError(f"the request cannot be sent: {error}"))
+        except asyncio.CancelledError:
+            if self.uploading is not None:  # not by stop(): what the body waits for was cancelled
+                self._upload_failed(RequestFailed("the body of the request was cancelled"))
+            raise
         except Exception as error:
             self._upload_failed(error)
 
@@ -265,8 +268,7 @@ class Exchange:
         if self._has(b"expect"):
             if self.answer is None:
                 self._wanted = self.conn.loop.create_future()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wanted, EXPECT)
+                await asyncio.wait([self._wanted], timeout=EXPECT)
             # What succeeds may come ahead of the body.
             return self.answer is None or self.answer[3] < 400
         if self.asks_tunnel:
