@@ -121,7 +121,7 @@ class Client(Requester):
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
         try:
             asked.pushes.put_nowait(Push(self, exchange, target))
-        except BrokenPipeError:  # its reader has gone
+        except (BrokenPipeError, asyncio.QueueFull):  # its reader has gone, or does not take them
             self.abandon(exchange)
 
     async def ping(self) -> float:

@@ -19,6 +19,10 @@ from cno.fields import Fields, Trailers, pairs, trailing
 # section 10.1.1): one that does not know of it says nothing.
 EXPECT = 1.0
 
+# Promises of the server beside one response that wait to be taken; it may answer any number of them
+# meanwhile.
+PUSHES = 100
+
 # Octets of an HTTP/1 response that nobody wants any more which are read past, so that the
 # connection can be used again.
 DISCARD = 262144
@@ -199,7 +203,7 @@ class Exchange:
     def pushes(self) -> Channel:
         """What the server promises beside the response, up to its end."""
         if self._pushes is None:
-            self._pushes = Channel()
+            self._pushes = Channel(PUSHES)
             if self.body_done or self.failure is not None:
                 self._pushes.close()
         return self._pushes

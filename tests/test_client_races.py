@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scripted import H2Server, Stage
-from test_client import ask, both, exchange, until
+from test_client import ask, both, exchange, h2_only, until
 from wire import soon
 
 import cno
@@ -68,3 +68,23 @@ async def test_a_body_that_fails_in_an_eager_task(peer: Stage) -> None:
             await soon(client.request("POST", "/", [], body()))
     finally:
         loop.set_task_factory(None)
+
+
+# ---- pushes -------------------------------------------------------------------------------------
+
+
+@h2_only
+async def test_pushes_that_nobody_takes_have_a_limit(peer: Stage) -> None:
+    """Complete ones do not count among the streams: a server could fill the memory with them."""
+    client, server = await peer.meet()
+    task, asked = await ask(client, server)
+    await asked.head(200)
+    response = await soon(task)
+    for number in range(cno.exchange.PUSHES + 3):
+        promised = await asked.promise(f"/{number}")
+        await promised.respond(200, b"x" * 100)
+    await server.ping()
+    await asked.write(b"", end=True)
+    pushed = [push.path async for push in response.pushed]
+    assert pushed == [f"/{number}" for number in range(cno.exchange.PUSHES)]
+    assert await exchange(client, server)
