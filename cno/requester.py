@@ -411,7 +411,8 @@ class Requester(Carrier):
         """The time of the first exchange is over, unless something has moved."""
         self._alarm = None
         now = self.loop.time()
-        for exchange in [*self.streams.values(), *self._queue]:
+        # First those whose turn it is not yet, or it would be when the others have ended.
+        for exchange in [*self._queue, *self.streams.values()]:
             if exchange.deadline is not None and exchange.deadline <= now:
                 self._time_out(exchange)
         left = [*self.streams.values(), *self._queue]

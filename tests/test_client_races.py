@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from scripted import H2Server, Stage
+from scripted import Clock, H2Server, Stage
 from test_client import ask, both, exchange, h2_only, until
 from wire import soon
 
@@ -68,6 +68,28 @@ async def test_a_body_that_fails_in_an_eager_task(peer: Stage) -> None:
             await soon(client.request("POST", "/", [], body()))
     finally:
         loop.set_task_factory(None)
+
+
+# ---- time ---------------------------------------------------------------------------------------
+
+
+@h2_only
+async def test_what_waits_for_its_turn_too_long_is_not_sent(peer: Stage) -> None:
+    """Not even when those before it are given up in the same moment, and leave it their place."""
+    clock: Any = Clock()
+    client, server = await peer.meet(clock, timeout=10.0)
+    await server.settings(max_concurrent_streams=2)
+    tasks = [asyncio.ensure_future(client.request("GET", "/")) for _ in range(5)]
+    await soon(server.request())
+    await soon(server.request())
+    assert len(client._queue) == 3
+    clock.pass_by(20)
+    for number, task in enumerate(tasks):
+        with pytest.raises(cno.RequestTimeout) as caught:
+            await soon(task)
+        assert caught.value.unprocessed == (number > 1)
+    await server.ping()
+    assert not server.requests
 
 
 # ---- pushes -------------------------------------------------------------------------------------
