@@ -138,11 +138,11 @@ class Client(Requester):
         try:
             self.engine.ping(payload)
             self.flush()
-            await asyncio.wait_for(pong, self.timeout)
-        except asyncio.TimeoutError:
-            raise RequestTimeout(f"{self._name()} does not answer a PING") from None
+            await asyncio.wait([pong], timeout=self.timeout)
         finally:
             del self._pings[payload]
+        if not pong.done():
+            raise RequestTimeout(f"{self._name()} does not answer a PING")
         if self._failure is not None:
             raise copy(self._failure)
         return self.loop.time() - started
