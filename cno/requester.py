@@ -292,6 +292,8 @@ class Requester(Carrier):
     def connection_lost(self, exc: Exception | None) -> None:
         """What is under way has failed."""
         self._transport = None
+        if exc is None and self.transport.get_extra_info("ssl_object") is not None:
+            self.eof_received()  # of close_notify 3.10 tells by nothing else
         self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
         if not self._closed.done():
             self._closed.set_result(None)
