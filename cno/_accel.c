@@ -87,7 +87,7 @@ static PyObject *data_received(PyObject *self, PyObject *data) {
     char *octets;
     Py_ssize_t size;
     if (c->over)
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None);
     if (!c->batch) {
         PyErr_SetString(PyExc_RuntimeError, "attach() was not called");
         return NULL;
@@ -103,7 +103,7 @@ static PyObject *data_received(PyObject *self, PyObject *data) {
         return NULL;
     if (c->batch->kept && accel_call(self, NAME(_update_reading), NULL) < 0)
         return NULL;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 // Hands the gathered output to a transport that has room.
@@ -159,7 +159,7 @@ static PyObject *attach(PyObject *self, PyObject *args) {
     c->engine = Py_NewRef(engine);
     c->batch = batch;
     Py_XDECREF(old);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static int connection_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -267,7 +267,7 @@ static PyObject *bind(PyObject *module, PyObject *args) {
         *kept[i] = Py_NewRef(given[i]);
         Py_XDECREF(old);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static PyMethodDef functions[] = {

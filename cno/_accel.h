@@ -1,5 +1,8 @@
 // What the files of cno._accel share: _accel.c has the module and connections, _accel_request.c
 // requests. Stable ABI of CPython 3.10. Nothing here is for more than one interpreter.
+//
+// None is returned as Py_NewRef(Py_None): Py_RETURN_NONE of the headers of 3.12 and 3.13 takes no
+// reference, even for the interpreters before them, where None is not immortal.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN

@@ -399,7 +399,7 @@ static PyObject *run_close(PyObject *self, PyObject *unused) {
     struct run *run = (struct run *)self;
     (void)unused;
     if (!run->request)
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None);
     if (!may_run(run))
         return NULL;
     int failure = 0;
@@ -410,7 +410,7 @@ static PyObject *run_close(PyObject *self, PyObject *unused) {
     }
     if (finish(run, failure) < 0)
         return NULL;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 // What asyncio shows of a task.

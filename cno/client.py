@@ -115,12 +115,13 @@ class Client(Requester):
                 self.said_all()
                 return
             payload = memoryview(octets)[taken:]
-        exchange.uploading = self.loop.create_task(exchange.upload(payload, trailers))
+        # Not by the loop's factory: what goes wrong in an eager task nobody waits for yet.
+        exchange.uploading = asyncio.Task(exchange.upload(payload, trailers))
 
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
         try:
             asked.pushes.put_nowait(Push(self, exchange, target))
-        except BrokenPipeError:  # its reader has gone
+        except (BrokenPipeError, asyncio.QueueFull):  # its reader has gone, or does not take them
             self.abandon(exchange)
 
     async def ping(self) -> float:
@@ -137,11 +138,11 @@ class Client(Requester):
         try:
             self.engine.ping(payload)
             self.flush()
-            await asyncio.wait_for(pong, self.timeout)
-        except asyncio.TimeoutError:
-            raise RequestTimeout(f"{self._name()} does not answer a PING") from None
+            await asyncio.wait([pong], timeout=self.timeout)
         finally:
             del self._pings[payload]
+        if not pong.done():
+            raise RequestTimeout(f"{self._name()} does not answer a PING")
         if self._failure is not None:
             raise copy(self._failure)
         return self.loop.time() - started

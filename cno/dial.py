@@ -6,11 +6,12 @@ import asyncio
 import re
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
-from cno.body import Body
+from cno.body import Body, release
 from cno.client import Client, ClientOptions, RequestOptions, Response
 from cno.failures import ConnectFailed, ConnectTimeout, TLSFailed
 from cno.fields import Headers
@@ -78,7 +79,7 @@ def _parse(url: str) -> _Place:
     secure, http2, usual = _SCHEMES[parts.scheme]
     try:
         port = usual if parts.port is None else parts.port
-        host = _host(parts.hostname)
+        host = _host(parts.hostname, bracketed="[" in parts.netloc)
     except ValueError as error:
         raise ValueError(f"{url!r}: {error}") from None
     name = f"[{host}]" if ":" in host else host
@@ -89,15 +90,38 @@ def _parse(url: str) -> _Place:
     return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
 
 
-def _host(name: str) -> str:
+def _host(name: str, *, bracketed: bool) -> str:
     """A host as it is looked up and sent. Raises ValueError."""
-    if ":" in name:
+    if bracketed:
         return str(IPv6Address(name))
     if not name.isascii():
         name = name.encode("idna").decode()
     if not _NAME.fullmatch(name):
         raise ValueError("the host is no name")
     return name
+
+
+@lru_cache(maxsize=4)
+def _trusting(store: ssl.DefaultVerifyPaths) -> ssl.SSLContext:  # noqa: ARG001
+    """A context with the trust store of the system, which takes tens of milliseconds to load."""
+    return ssl.create_default_context()
+
+
+class _Offer:
+    """A context as an event loop uses it, for one connection: others share it, which may offer
+    something else by ALPN."""
+
+    def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
+        self._context = context
+        self._protocols = protocols
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """Begins TLS."""
+        self._context.set_alpn_protocols(self._protocols)
+        return self._context.wrap_bio(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
 
 
 async def connect(
@@ -125,11 +149,11 @@ async def connect(
     place = _parse(url)
     if place.http2:
         options["force_http2"] = True
-    tls = None
+    tls: Any = None
     if place.secure:
-        tls = ssl_ctx or ssl.create_default_context()
         force = options.get("force_http2", False)
-        tls.set_alpn_protocols(["h2"] if force else ["h2", "http/1.1"] if http2 else ["http/1.1"])
+        protocols = ["h2"] if force else ["h2", "http/1.1"] if http2 else ["http/1.1"]
+        tls = _Offer(ssl_ctx or _trusting(ssl.get_default_verify_paths()), protocols)
     elif ssl_ctx is not None or ssl_hostname is not None:
         raise ValueError(f"{url!r} has no TLS for ssl_ctx and ssl_hostname")
     client = Client(loop, place.authority, place.scheme, **options)
@@ -179,7 +203,13 @@ async def request(
         about["trailers"] = options.pop("trailers")
     if "inform" in options:
         about["inform"] = options.pop("inform")
-    client = await connect(loop, url, **cast(ConnectOptions, options))
+    try:
+        client = await connect(loop, url, **cast(ConnectOptions, options))
+    except ConnectFailed:  # it may be made again, with its body
+        raise
+    except BaseException:
+        await release(payload)
+        raise
     try:
         response = await client.request(method, _parse(url).target, headers, payload, **about)
     except BaseException:

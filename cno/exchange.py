@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from copy import copy
 
 from cno.body import Body, Payload, octets_of, release, write_parts
@@ -19,6 +18,10 @@ from cno.fields import Fields, Trailers, pairs, trailing
 # Seconds that a request with `expect: 100-continue` waits for the server to want its body (RFC 9110
 # section 10.1.1): one that does not know of it says nothing.
 EXPECT = 1.0
+
+# Promises of the server beside one response that wait to be taken; it may answer any number of them
+# meanwhile.
+PUSHES = 100
 
 # Octets of an HTTP/1 response that nobody wants any more which are read past, so that the
 # connection can be used again.
@@ -200,7 +203,7 @@ class Exchange:
     def pushes(self) -> Channel:
         """What the server promises beside the response, up to its end."""
         if self._pushes is None:
-            self._pushes = Channel()
+            self._pushes = Channel(PUSHES)
             if self.body_done or self.failure is not None:
                 self._pushes.close()
         return self._pushes
@@ -237,6 +240,10 @@ class Exchange:
             self.uploading = None  # the response is complete without it, or has failed
         except UsageError as error:
             self._upload_failed(ValueError(f"the request cannot be sent: {error}"))
+        except asyncio.CancelledError:
+            if self.uploading is not None:  # not by stop(): what the body waits for was cancelled
+                self._upload_failed(RequestFailed("the body of the request was cancelled"))
+            raise
         except Exception as error:
             self._upload_failed(error)
 
@@ -265,8 +272,7 @@ class Exchange:
         if self._has(b"expect"):
             if self.answer is None:
                 self._wanted = self.conn.loop.create_future()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wanted, EXPECT)
+                await asyncio.wait([self._wanted], timeout=EXPECT)
             # What succeeds may come ahead of the body.
             return self.answer is None or self.answer[3] < 400
         if self.asks_tunnel:

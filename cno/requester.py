@@ -290,6 +290,8 @@ class Requester(Carrier):
     def connection_lost(self, exc: Exception | None) -> None:
         """What is under way has failed."""
         self._transport = None
+        if exc is None and self.transport.get_extra_info("ssl_object") is not None:
+            self.eof_received()  # of close_notify 3.10 tells by nothing else
         self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
         if not self._closed.done():
             self._closed.set_result(None)
@@ -409,7 +411,8 @@ class Requester(Carrier):
         """The time of the first exchange is over, unless something has moved."""
         self._alarm = None
         now = self.loop.time()
-        for exchange in [*self.streams.values(), *self._queue]:
+        # First those whose turn it is not yet, or it would be when the others have ended.
+        for exchange in [*self._queue, *self.streams.values()]:
             if exchange.deadline is not None and exchange.deadline <= now:
                 self._time_out(exchange)
         left = [*self.streams.values(), *self._queue]

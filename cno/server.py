@@ -303,7 +303,10 @@ class Request:
             if not self._lost:
                 await self.conn.handle(self)
         except Exception as error:
-            if self._lost and isinstance(error, ConnectionError):
+            # An eager handler may learn of the client's leave before lost() does.
+            if isinstance(error, ClientDisconnected) or (
+                self._lost and isinstance(error, ConnectionError)
+            ):
                 log.debug("The handler failed", exc_info=error)
             else:
                 log.error("The handler failed", exc_info=error)

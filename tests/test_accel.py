@@ -9,11 +9,13 @@ import gc
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,14 @@ def test_it_is_what_serves() -> None:
 
     assert issubclass(accel.REQUEST, _accel.Request)
     assert issubclass(accel.CONNECTION, _accel.Connection)
+
+
+def test_none_is_returned_with_a_reference() -> None:
+    """A wheel that 3.12 or 3.13 has built is for 3.10 and 3.11 too. There the macros of these
+    headers, which take no reference, would use up those to None, and the process with them."""
+    for source in (Path(__file__).parent.parent / "cno").glob("_accel*.[ch]"):
+        code = re.sub("//.*", "", source.read_text())
+        assert not re.search(r"\bPy_RETURN_(NONE|TRUE|FALSE|NOTIMPLEMENTED)\b", code), source
 
 
 class Listening(logging.Handler):

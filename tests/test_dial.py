@@ -587,3 +587,66 @@ async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certific
     assert not closing.done()
     clock.pass_by(cno.requester.LINGER)
     await soon(closing)
+
+
+@h1
+async def test_connections_at_once_that_share_a_context(
+    peer: Stage, certificate: Certificate
+) -> None:
+    """Each offers what it was told to, whatever the others do with the ALPN of the context."""
+    authority = peer.listen(served(certificate, "h2", "http/1.1"))
+    tls = trusting(certificate)
+    wanted = [number % 2 == 0 for number in range(8)]
+    connecting = [
+        asyncio.ensure_future(cno.connect(None, f"https://{authority}", ssl_ctx=tls, http2=http2))
+        for http2 in wanted
+    ]
+    for _ in wanted:
+        await peer.accept(begin=False)
+    clients = await soon(asyncio.gather(*connecting))
+    peer.ours += clients
+    assert [client.is_http2 for client in clients] == wanted
+    assert clients[0].transport.get_extra_info("ssl_object").context is tls
+
+
+@h1
+async def test_the_trust_store_is_loaded_once(
+    peer: Stage, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes tens of milliseconds. Another one is another context."""
+    authority = peer.listen(served(certificate))
+    cno.dial._trusting.cache_clear()
+    made: list[ssl.SSLContext] = []
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
+    monkeypatch.setenv("SSL_CERT_DIR", str(certificate.cert.parent))
+    for store, count in ((certificate.key, 1), (certificate.cert, 2), (certificate.cert, 2)):
+        monkeypatch.setenv("SSL_CERT_FILE", str(store))
+        connecting = asyncio.ensure_future(cno.connect(None, f"https://{authority}"))
+        if store == certificate.cert:
+            await peer.accept()
+            peer.ours.append(await soon(connecting))
+        else:
+            with pytest.raises(OSError):
+                await peer.accept()
+            with pytest.raises(cno.TLSFailed):
+                await soon(connecting)
+        assert len(made) == count
+
+
+@h1
+async def test_a_body_of_a_request_that_is_cancelled_while_it_connects(peer: Stage) -> None:
+    """Who fills it learns that nobody will read it. Without a connection it can be sent again."""
+    authority = peer.listen()
+    channel = cno.Channel(1)
+    task = asyncio.ensure_future(cno.request(None, "POST", f"http://{authority}", [], channel))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(BrokenPipeError):
+        await soon(channel.put(b"x"))
+    channel = cno.Channel(1)
+    with pytest.raises(cno.ConnectFailed):
+        await cno.request(None, "POST", "http://127.0.0.1:1", [], channel)
+    await soon(channel.put(b"x"))
