@@ -108,7 +108,7 @@ class Payload(asyncio.StreamReader):
 
 
 class OfferedPayload(Payload):
-    """Of a request that asks for a tunnel by Upgrade: a body of no octets for who reads it before
+    """Of a request that asks for a tunnel on HTTP/1: a body of no octets for who reads it before
     that is granted, and then what comes out of it."""
 
     granted = False

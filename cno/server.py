@@ -197,7 +197,7 @@ class Request:
     _state = _WAITING
     _begun = False
     _lost = False
-    _offered = False  # a tunnel by Upgrade: of no body until it is granted
+    _offered = False  # a tunnel on HTTP/1: of no body until it is granted
     tunnel = False  # one was granted
 
     task: asyncio.Task[None]
@@ -211,7 +211,7 @@ class Request:
         self.raw_path: bytes = event[5]
         self.raw_headers: Fields = event[8]
         self._flags: int = event[2]
-        if event[2] & _UPGRADE and self.method != "CONNECT":
+        if event[2] & _UPGRADE and not conn.http2:
             self._offered = self.body_done = True
 
     @property
@@ -233,7 +233,7 @@ class Request:
         `upgrade`."""
         if not self._flags & _UPGRADE:
             return None
-        name = "upgrade" if self._offered else ":protocol"
+        name = ":protocol" if self.method == "CONNECT" else "upgrade"
         return ", ".join(value for key, value in self.headers if key == name) or None
 
     @property
@@ -361,7 +361,8 @@ class Request:
         begun.
         """
         self._check_unanswered()
-        if not 200 <= code <= 999 and not (code == 101 and self._offered):
+        switches = code == 101 and self._offered and self.method != "CONNECT"
+        if not 200 <= code <= 999 and not switches:
             raise ValueError(f"{code} is no status of a response to this request")
         fields = packed(headers)
         try:
@@ -455,7 +456,7 @@ class Request:
 
     def _settle_tunnel(self, code: int) -> None:
         """The answer to a request for a tunnel is known."""
-        self.tunnel = code == 101 if self._offered else code < 300
+        self.tunnel = code < 300 if self.method == "CONNECT" else code == 101
         if not self.tunnel:
             return
         if self._offered:

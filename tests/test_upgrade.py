@@ -371,3 +371,43 @@ def test_the_option() -> None:
         assert not cno.ServerGroup(loop).upgrade
     finally:
         loop.close()
+
+
+@h1
+async def test_connect_before_it_is_granted(peer: Site) -> None:
+    """As by Upgrade: no body for who reads one, and a client that has said all by then is heard."""
+
+    async def handle(request: cno.Request) -> None:
+        async def echo() -> AsyncIterator[bytes]:
+            yield await request.payload.read()
+
+        assert await soon(request.payload.read()) == b""
+        assert request.upgrade is None
+        await said_all.wait()
+        if dict(request.headers)[":authority"] == "no:1":
+            await request.respond(405, [], b"no")
+        else:
+            await request.respond(200, [], echo())
+
+    said_all = asyncio.Event()
+    client = await peer.serve(handle, upgrade=True)
+    for host in (b"no:1", b"h:1"):
+        said_all.clear()
+        if host == b"h:1":
+            client = await peer.connect()
+        assert isinstance(client, H1)
+        await client.wire.send(
+            b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nUpgrade: x\r\n\r\n" % (host, host)
+        )
+        if host == b"no:1":
+            said_all.set()
+            assert plain(await client.response()) == (405, b"no")
+            continue
+        await client.wire.send(b"last words")
+        client.wire.fin()
+        await peer.barrier()
+        said_all.set()
+        await head(client)
+        await comes(client, b"last words")
+        assert await client.closed() == "fin"
+    assert not peer.log
