@@ -299,8 +299,8 @@ class Request:
         self._status = 500
         self._state = _HELD
         text = b"Internal Server Error"
-        self._write(text, len(text))
-        self._end()
+        if self._write(text, len(text)) == len(text):  # or it is broken off
+            self._end()
 
 
 def _is_disconnect(error: BaseException | None) -> bool:

@@ -326,8 +326,8 @@ class Request:
             text = b"Internal Server Error"
             fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             with suppress(Error):
-                self.conn.answer(self.id, 500, dumps(fields, 2), text, len(text))
-                self._finish()
+                if self.conn.answer(self.id, 500, dumps(fields, 2), text, len(text)) == len(text):
+                    self._finish()  # or it is broken off
         self._break_off()
 
     def _break_off(self) -> None:

@@ -543,3 +543,17 @@ async def test_settings_of_the_client_are_applied(peer: Peer) -> None:
     client.h2.increment_flow_control_window(1000, exchange.id)
     await client.flush()
     assert len((await exchange.response()).body) == 100
+
+
+@h2_only
+async def test_a_500_that_there_is_no_window_for(peer: Peer) -> None:
+    """It is broken off. The stream would stay open for ever, of no application and with no
+    timeout."""
+
+    async def app(scope, receive, send):
+        raise KeyError("made up")
+
+    client = await peer.serve(app)
+    client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    exchange = await client.start()
+    assert (await exchange.response()).reset == h2.errors.ErrorCodes.INTERNAL_ERROR

@@ -1297,3 +1297,18 @@ async def test_p1_everything_is_freed_without_the_collector(peer: Site) -> None:
     finally:
         gc.enable()
         logging.getLogger("cno.error").propagate = True
+
+
+@h2_only
+async def test_a_500_that_there_is_no_window_for(peer: Site) -> None:
+    """It is broken off. The stream would stay open for ever, of no handler and with no timeout."""
+
+    async def handle(request: cno.Request) -> None:
+        raise KeyError("made up")
+
+    client = await peer.serve(handle)
+    client.h2.update_settings({4: 0})  # type: ignore[attr-defined]  # INITIAL_WINDOW_SIZE
+    exchange = await client.start()
+    assert (await exchange.response()).reset == 2  # INTERNAL_ERROR
+    assert len(peer.log) == 1
+    peer.log.clear()
