@@ -73,7 +73,8 @@ class Client(Requester):
         is called for informational responses (100, 103). A 2xx to CONNECT, and 101, make a tunnel
         with `payload` and the payload of the response as its two directions.
 
-        Nothing else on the connection suffers when this is cancelled. Raises RequestFailed
+        Nothing else on the connection suffers when this is cancelled, but that HTTP/1 with a body
+        halfway ends. Raises RequestFailed
         (cno.failures has its kinds), ValueError and TypeError for what cannot be sent, and whatever
         `payload` raises.
         """

@@ -20,6 +20,13 @@ def connections(peer: Peer) -> set[ServerConnection]:
     return peer.server._gateway.connections
 
 
+async def accepted(peer: Peer) -> ServerConnection:
+    """The one connection of the server, when it has begun."""
+    await until(lambda: connections(peer))
+    (connection,) = connections(peer)
+    return connection
+
+
 def later(peer: Peer, seconds: float) -> None:
     """Lets the connections of the server look at the clock, `seconds` from now."""
     now = asyncio.get_running_loop().time()
@@ -54,7 +61,7 @@ async def test_an_answer_that_is_read_slowly_is_not_cut_as_idle(peer: Peer) -> N
         client.h2.increment_flow_control_window(size)
         client.h2.update_settings({4: size})  # SETTINGS_INITIAL_WINDOW_SIZE
     exchange = await client.start("GET", "/")
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: not connection.writable)
     # The peer has room for more than the rest: the answer is written, and not taken.
     transport = connection._transport
@@ -84,7 +91,7 @@ async def test_who_takes_nothing_of_the_answer_is_cut(peer: Peer) -> None:
     await peer.start(app, timeout_response_write=7.0)
     client = await peer.connect(buffer=4096)
     await client.start("GET", "/")
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     blocked = connection._blocked if peer.version == "h2" else connection._waiters
     await until(lambda: blocked)
     await asyncio.sleep(0)
@@ -106,7 +113,7 @@ async def test_a_window_that_stays_closed_costs_one_stream_alone(peer: Peer) -> 
     client.credit = False
     client.h2.increment_flow_control_window(len(BLOCK))  # that of the connection
     exchange = await client.start("GET", "/big")
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: connection._blocked)
     later(peer, 1)
     later(peer, 9)
@@ -129,7 +136,7 @@ async def test_who_has_closed_its_side_does_not_wait_for_ever(peer: Peer) -> Non
     client = await peer.serve(app, timeout_response_write=7.0)
     await client.start("GET", "/")
     client.wire.fin()
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: connection._half_closed)
     later(peer, 1)
     later(peer, 7)
@@ -158,7 +165,7 @@ async def test_a_body_that_does_not_come_is_answered_with_408(peer: Peer) -> Non
 
     client = await peer.serve(app, timeout_request_body=7.0)
     exchange = await client.start("POST", "/", [("content-length", "10")], more=True)
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: any(s.awaited() for s in connection.streams.values()))
     later(peer, 1)
     await exchange.write(b"hello")
@@ -217,7 +224,7 @@ async def test_a_head_that_is_not_completed(peer: Peer) -> None:
     """Neither the first nor a later one; what came of it counts from its first octet on."""
     client = await peer.serve(hello, timeout_request_head=7.0, timeout_keep_alive=2.0)
     await client.wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /")
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: connection.engine.head_begun)
     for seconds in (1, 2, 4, 6):
         later(peer, seconds)
@@ -233,8 +240,7 @@ async def test_a_head_that_is_not_completed(peer: Peer) -> None:
 async def test_nothing_comes_at_all(peer: Peer) -> None:
     await peer.start(hello, timeout_request_head=7.0)
     client = await peer.connect(begin=False)
-    await until(lambda: connections(peer))
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     later(peer, 6)
     assert not connection._over
     later(peer, 8)
@@ -254,7 +260,7 @@ async def test_a_head_whose_continuation_does_not_come(peer: Peer) -> None:
     client = await peer.serve(app, timeout_request_head=7.0)
     await client.start("GET", "/")
     await client.wire.send(b"\0\0\1\1\1\0\0\0\3\x82")  # HEADERS without END_HEADERS
-    (connection,) = connections(peer)
+    connection = await accepted(peer)
     await until(lambda: connection.engine.head_begun)
     later(peer, 1)
     later(peer, 6)
