@@ -422,19 +422,26 @@ int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
 
 // ---- writing, which has events of its own ------------------------------------------------------
 
+// The fields of a message, from the marshalled list.
+static int read_fields(struct cno_message_t *msg, struct cno_header_t list[CNO_MAX_HEADERS_OUT],
+                       const char *fields, size_t size) {
+    long count = cno__read_fields(fields, size, list, CNO_MAX_HEADERS_OUT);
+    if (count < 0)
+        return CNO_ERROR;
+    msg->headers = list;
+    msg->headers_len = (size_t)count;
+    return CNO_OK;
+}
+
 int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char *method,
                    size_t method_size, const char *path, size_t path_size, const char *fields,
                    size_t fields_size, int final) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
-    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
     struct cno_message_t msg = {
-        .code = code,
-        .method = {method, method_size},
-        .path = {path, path_size},
-        .headers = list,
-        .headers_len = (size_t)count,
-    };
-    int r = count < 0 ? CNO_ERROR : cno_write_head(&b->conn, stream, &msg, final);
+        .code = code, .method = {method, method_size}, .path = {path, path_size}};
+    int r = read_fields(&msg, list, fields, fields_size);
+    if (!r)
+        r = cno_write_head(&b->conn, stream, &msg, final);
     return tell_start(b) ? CNO_ERROR : r;  // a request of ours has no head to be told with
 }
 
@@ -442,27 +449,19 @@ int cno_batch_message(struct cno_batch_t *b, uint32_t stream, int code, const ch
                       size_t method_size, const char *path, size_t path_size, const char *fields,
                       size_t fields_size, const char *body, size_t body_size, int final) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
-    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
     struct cno_message_t msg = {
-        .code = code,
-        .method = {method, method_size},
-        .path = {path, path_size},
-        .headers = list,
-        .headers_len = (size_t)count,
-    };
-    int r =
-        count < 0 ? CNO_ERROR : cno_write_message(&b->conn, stream, &msg, body, body_size, final);
+        .code = code, .method = {method, method_size}, .path = {path, path_size}};
+    int r = read_fields(&msg, list, fields, fields_size);
+    if (!r)
+        r = cno_write_message(&b->conn, stream, &msg, body, body_size, final);
     return tell_start(b) ? CNO_ERROR : r;
 }
 
 int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, size_t method_size,
                    const char *path, size_t path_size, const char *fields, size_t fields_size) {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
-    long count = cno__read_fields(fields, fields_size, list, CNO_MAX_HEADERS_OUT);
-    struct cno_message_t msg = {.method = {method, method_size},
-                                .path = {path, path_size},
-                                .headers = list,
-                                .headers_len = (size_t)count,
-                                .flags = CNO_MESSAGE_FINAL};
-    return count < 0 ? CNO_ERROR : cno_write_push(&b->conn, parent, &msg);
+    struct cno_message_t msg = {
+        .method = {method, method_size}, .path = {path, path_size}, .flags = CNO_MESSAGE_FINAL};
+    int r = read_fields(&msg, list, fields, fields_size);
+    return r ? r : cno_write_push(&b->conn, parent, &msg);
 }
