@@ -20,7 +20,7 @@ from cno.logs import ACCESS
 from cno.logs import access as access_log
 from cno.logs import error as log
 from cno.scope import http_scope
-from cno.serving import ClientDisconnected, ServerConnection
+from cno.serving import FAILED, FAILED_FIELDS, ClientDisconnected, ServerConnection
 
 _FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
 _EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
@@ -294,12 +294,10 @@ class Request:
             self.connection.break_off(self)
 
     def _answer_failure(self) -> None:
-        fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        self._fields = dumps(fields, 2)
+        self._fields = FAILED_FIELDS
         self._status = 500
         self._state = _HELD
-        text = b"Internal Server Error"
-        if self._write(text, len(text)) == len(text):  # or it is broken off
+        if self._write(FAILED, len(FAILED)) == len(FAILED):  # or it is broken off
             self._end()
 
 

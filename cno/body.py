@@ -27,6 +27,7 @@ class Readable(Protocol):
 
 
 Octets: TypeAlias = "bytes | bytearray | memoryview"
+OCTETS = (bytes, bytearray, memoryview)  # the same for isinstance
 Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable | None"
 
 
@@ -127,7 +128,7 @@ def size_of(body: Body) -> int:
     """Octets of a body, -1 if that cannot be known."""
     if body is None:
         return 0
-    if isinstance(body, (bytes, bytearray, memoryview)):
+    if isinstance(body, OCTETS):
         return memoryview(body).nbytes
     file: Any = body
     # What unpacks or decodes a file may be asked for its number as well.
@@ -139,7 +140,7 @@ def size_of(body: Body) -> int:
 
 async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
     """The parts of a body, whatever it is."""
-    if isinstance(body, (bytes, bytearray, memoryview)):
+    if isinstance(body, OCTETS):
         yield octets_of(body)
     elif isinstance(body, str):
         raise TypeError("a body is bytes, not str")

@@ -12,12 +12,12 @@ from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
-from cno.body import Body, octets_of, release, size_of
+from cno.body import OCTETS, Body, octets_of, release, size_of
 from cno.connection import QUANTUM
 from cno.engine import Disconnected, Event, StreamGone, UsageError
 from cno.exchange import Exchange, Inform
 from cno.failures import RequestTimeout, Unprocessed
-from cno.fields import Fields, Headers, Trailers, as_octets, as_text, lowered, pairs
+from cno.fields import Head, Headers, Trailers, as_octets, as_text, lowered, pairs
 from cno.requester import Requester
 
 
@@ -74,9 +74,8 @@ class Client(Requester):
         with `payload` and the payload of the response as its two directions.
 
         Nothing else on the connection suffers when this is cancelled, but that HTTP/1 with a body
-        halfway ends. Raises RequestFailed
-        (cno.failures has its kinds), ValueError and TypeError for what cannot be sent, and whatever
-        `payload` raises.
+        halfway ends. Raises RequestFailed (cno.failures has its kinds), ValueError and TypeError
+        for what cannot be sent, and whatever `payload` raises.
         """
         if isinstance(payload, str):
             raise TypeError("a body is bytes, not str")
@@ -104,7 +103,7 @@ class Client(Requester):
 
     def _send(self, exchange: Exchange, payload: Body, size: int, trailers: Trailers) -> None:
         """Writes the body: what is at hand and small at once, the rest by a task."""
-        at_hand = isinstance(payload, (bytes, bytearray, memoryview)) and size <= QUANTUM
+        at_hand = isinstance(payload, OCTETS) and size <= QUANTUM
         if at_hand and trailers is None and not exchange.waits_to_send:
             octets = octets_of(payload)
             try:
@@ -168,7 +167,7 @@ class Client(Requester):
 # ---- responses ----------------------------------------------------------------------------------
 
 
-class Response:
+class Response(Head):
     """A response whose head has come.
 
     `code` is its status, `payload` an asyncio.StreamReader for its body; reading that raises
@@ -182,19 +181,11 @@ class Response:
         """Made by the client."""
         event = cast(Event, exchange.answer)
         self._exchange = exchange
-        self._headers: list[tuple[str, str]] | None = None
         self._last = False
         self.conn = conn
         self.code: int = event[3]
-        self.raw_headers: Fields = event[8]
+        self.raw_headers = event[8]
         self.payload: asyncio.StreamReader = exchange.payload
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """The fields; a value that is not UTF-8 is decoded as latin-1."""
-        if self._headers is None:
-            self._headers = pairs(self.raw_headers)
-        return self._headers
 
     @property
     def trailers(self) -> list[tuple[str, str]]:

@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Writes a body from data[taken:] on, as the windows and the transport allow.
 
-        Raises ClientDisconnected, or UsageError when it is longer or shorter than was said.
+        Raises `gone_error`, or UsageError when it is longer or shorter than was said.
         """
         rest = memoryview(data)[taken:]
         while rest:
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
 
     async def take_turns(self, stream: Stream, size: int) -> None:
         """Called after `size` octets of a body: returns when the transport takes more, and lets
-        others run after each QUANTUM. Raises ClientDisconnected."""
+        others run after each QUANTUM. Raises `gone_error`."""
         self._turn += size
         if not self.writable:
             self._turn = 0

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from copy import copy
 
-from cno.body import Body, Payload, octets_of, release, write_parts
+from cno.body import OCTETS, Body, Payload, octets_of, release, write_parts
 from cno.channel import Channel
 from cno.connection import Connection
 from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
@@ -251,11 +251,7 @@ class Exchange:
 
     async def _write(self, body: Body, trailers: Trailers) -> None:
         """Writes the body to its end."""
-        if (
-            trailers is None
-            and isinstance(body, (bytes, bytearray, memoryview))
-            and not self.tunnel
-        ):
+        if trailers is None and isinstance(body, OCTETS) and not self.tunnel:
             # The end goes with the last octet, behind which the response may be complete.
             await self.conn.write_rest(self, octets_of(body), 0, True)
             return

@@ -45,3 +45,17 @@ def lowered(headers: Headers) -> Fields:
 def trailing(trailers: Headers | Callable[[], Headers]) -> bytes:
     """Trailers as cno.engine takes them."""
     return packed(trailers() if callable(trailers) else trailers)
+
+
+class Head:
+    """A message's fields, as they came and as strings."""
+
+    raw_headers: Fields
+    _headers: list[tuple[str, str]] | None = None
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The fields; a value that is not UTF-8 is decoded as latin-1."""
+        if self._headers is None:
+            self._headers = pairs(self.raw_headers)
+        return self._headers

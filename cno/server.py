@@ -13,12 +13,23 @@ from functools import partial
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from cno.body import Body, Octets, OfferedPayload, Payload, octets_of, release, size_of, write_parts
+from cno.body import (
+    OCTETS,
+    Body,
+    Octets,
+    OfferedPayload,
+    Payload,
+    octets_of,
+    release,
+    size_of,
+    write_parts,
+)
 from cno.config import Config
 from cno.connection import QUANTUM, peer_name
 from cno.engine import CONSTANTS, Disconnected, Error, Event, StreamGone, UsageError
 from cno.fields import (
     Fields,
+    Head,
     Headers,
     Trailers,
     as_octets,
@@ -30,7 +41,7 @@ from cno.fields import (
 )
 from cno.host import MERCY, Keeper
 from cno.logs import error as log
-from cno.serving import ClientDisconnected, Opener, ServerConnection
+from cno.serving import FAILED, FAILED_FIELDS, ClientDisconnected, Opener, ServerConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -183,7 +194,7 @@ class Server(ServerConnection):
 # ---- requests -----------------------------------------------------------------------------------
 
 
-class Request:
+class Request(Head):
     """A request, and the way to answer it.
 
     `method` is a str; `raw_path` and `raw_headers` are as they came, in octets. Names of fields are
@@ -192,7 +203,6 @@ class Request:
 
     # What most requests never change is kept in the class.
     _payload: Payload | None = None
-    _headers: list[tuple[str, str]] | None = None
     _trailers: Fields | None = None
     _state = _WAITING
     _begun = False
@@ -209,7 +219,7 @@ class Request:
         self.body_done = event[2] & _FINAL != 0
         self.method: str = event[4]
         self.raw_path: bytes = event[5]
-        self.raw_headers: Fields = event[8]
+        self.raw_headers = event[8]
         self._flags: int = event[2]
         if event[2] & _UPGRADE and not conn.http2:
             self._offered = self.body_done = True
@@ -218,13 +228,6 @@ class Request:
     def path(self) -> str:
         """The request target: path and query, as on the wire."""
         return as_text(self.raw_path)
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """The fields; a value that is not UTF-8 is decoded as latin-1."""
-        if self._headers is None:
-            self._headers = pairs(self.raw_headers)
-        return self._headers
 
     @property
     def upgrade(self) -> str | None:
@@ -323,10 +326,9 @@ class Request:
     def _make_up(self) -> None:
         """The handler has left the response unfinished."""
         if self._state == _WAITING and not self._lost:
-            text = b"Internal Server Error"
-            fields = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             with suppress(Error):
-                if self.conn.answer(self.id, 500, dumps(fields, 2), text, len(text)) == len(text):
+                taken = self.conn.answer(self.id, 500, FAILED_FIELDS, FAILED, len(FAILED))
+                if taken == len(FAILED):
                     self._finish()  # or it is broken off
         self._break_off()
 
@@ -366,7 +368,7 @@ class Request:
             raise ValueError(f"{code} is no status of a response to this request")
         fields = packed(headers)
         try:
-            at_hand = isinstance(body, (bytes, bytearray, memoryview)) and code != 101
+            at_hand = isinstance(body, OCTETS) and code != 101
             if trailers is None and at_hand:
                 await self._respond_octets(code, fields, octets_of(body))
             else:

@@ -36,6 +36,12 @@ _TASK: dict[str, Any] = (
     {"eager_start": True} if sys.version_info >= (3, 12) else {"name": "cno request"}
 )
 
+# What a 500 says that no application wrote; its fields as Engine.answer takes them.
+FAILED = b"Internal Server Error"
+FAILED_FIELDS = dumps(
+    [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")], 2
+)
+
 _DRAINED = b"draining"  # the payload of the PING between two GOAWAYs
 
 
