@@ -147,7 +147,7 @@ $(BASE): pyproject.toml
 	$(BIN)/python -m pip install -q "setuptools>=77" "cffi>=1.17"
 	@touch $@
 
-$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) $(ACCEL) tools/ffi_build.py setup.py
+$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) $(ACCEL) tools/ffi_build.py setup.py pyproject.toml
 	$(BIN)/python -m pip install -q --no-build-isolation -e .
 	@touch $@
 
@@ -177,8 +177,8 @@ test-c: $(PROGRAMS_C) $(REPLAYS)
 # do less of: loads, lives of connections, large bodies.
 soak: obj/san/test_soak $(ENGINE) $(TESTENV)
 	./obj/san/test_soak 5000000
-	CNO_SOAK=1 $(BIN)/python -m pytest -rP tests/test_load.py tests/test_lives.py \
-		tests/test_bulk.py
+	CNO_SOAK=1 $(BIN)/python -m pytest -rP tests/e2e/test_load.py tests/e2e/test_lives.py \
+		tests/e2e/test_bulk.py
 
 test-py: $(ENGINE) $(TESTENV)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -9,10 +9,8 @@ side, and `cno.raw`, the engine itself.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cno.channel import Channel
-    from cno.client import Client, Push, Response
-    from cno.dial import connect, request
-    from cno.failures import (
+    from cno.client.dial import connect, request
+    from cno.client.errors import (
         BadResponse,
         ConnectFailed,
         ConnectionLost,
@@ -23,10 +21,13 @@ if TYPE_CHECKING:
         TLSFailed,
         Unprocessed,
     )
-    from cno.server import Request, Server, ServerGroup
-    from cno.service import serve
-    from cno.serving import ClientDisconnected
-    from cno.supervisor import run
+    from cno.client.protocol import Client, Push, Response
+    from cno.process.service import serve
+    from cno.process.supervisor import run
+    from cno.server.connection import ClientDisconnected
+    from cno.server.protocol import Server, ServerGroup
+    from cno.server.request import Request
+    from cno.transport.channel import Channel
 
 __version__ = "0.1.0"
 
@@ -69,20 +70,20 @@ _HOMES = {
             "TLSFailed",
             "Unprocessed",
         ),
-        "cno.failures",
+        "cno.client.errors",
     ),
-    "Channel": "cno.channel",
-    "Client": "cno.client",
-    "ClientDisconnected": "cno.serving",
-    "Push": "cno.client",
-    "Request": "cno.server",
-    "Response": "cno.client",
-    "Server": "cno.server",
-    "ServerGroup": "cno.server",
-    "connect": "cno.dial",
-    "request": "cno.dial",
-    "run": "cno.supervisor",
-    "serve": "cno.service",
+    "Channel": "cno.transport.channel",
+    "Client": "cno.client.protocol",
+    "ClientDisconnected": "cno.server.connection",
+    "Push": "cno.client.protocol",
+    "Request": "cno.server.request",
+    "Response": "cno.client.protocol",
+    "Server": "cno.server.protocol",
+    "ServerGroup": "cno.server.protocol",
+    "connect": "cno.client.dial",
+    "request": "cno.client.dial",
+    "run": "cno.process.supervisor",
+    "serve": "cno.process.service",
 }
 
 

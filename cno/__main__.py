@@ -1,6 +1,6 @@
 """`python -m cno` is `cno-asgi`."""
 
-from cno.cli import main
+from cno.process.cli import main
 
 if __name__ == "__main__":
     main()

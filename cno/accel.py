@@ -13,10 +13,12 @@ from collections.abc import Awaitable
 from marshal import dumps, loads
 from typing import Any
 
-from cno import asgi, connection, serving
-from cno.engine import ADDRESSES
-from cno.scope import ASGI, http_scope
-from cno.serving import Host
+from cno import asgi
+from cno.engine.binding import ADDRESSES
+from cno.gateway.scope import ASGI, http_scope
+from cno.server import connection as serving
+from cno.server.connection import Host
+from cno.transport import connection
 
 CONNECTION: type[serving.ServerConnection] = serving.ServerConnection
 REQUEST: type[asgi.Request] = asgi.Request

@@ -12,18 +12,16 @@ from contextlib import suppress
 from marshal import dumps
 from typing import Any, NamedTuple
 
-from cno.connection import QUANTUM, peer_name
-from cno.engine import CONSTANTS, Disconnected, Event, StreamGone, UsageError
-from cno.fields import Fields
-from cno.interface import App, Message, Scope
-from cno.logs import ACCESS
-from cno.logs import access as access_log
-from cno.logs import error as log
-from cno.scope import http_scope
-from cno.serving import FAILED, FAILED_FIELDS, ClientDisconnected, ServerConnection
-
-_FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
-_EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
+from cno.engine.errors import Disconnected, StreamGone, UsageError
+from cno.engine.events import MESSAGE_EXPECT, MESSAGE_FINAL, Event
+from cno.engine.fields import Fields
+from cno.gateway.interface import App, Message, Scope
+from cno.gateway.scope import http_scope
+from cno.observe.logs import ACCESS
+from cno.observe.logs import access as access_log
+from cno.observe.logs import error as log
+from cno.server.connection import FAILED, FAILED_FIELDS, ClientDisconnected, ServerConnection
+from cno.transport.connection import QUANTUM, peer_name
 
 # How far a response is.
 _WAITING, _HELD, _BODY, _DONE = range(4)
@@ -56,14 +54,14 @@ class Request:
     task: asyncio.Task[None]
 
     def __init__(self, site: Site, connection: ServerConnection, base: Scope, event: Event) -> None:
-        """`base` is what cno.scope says of the connection, `event` a HEAD."""
+        """`base` is what cno.gateway.scope says of the connection, `event` a HEAD."""
         self.connection = connection
         self.id: int = event[1]
-        self.body_done = event[2] & _FINAL != 0
+        self.body_done = event[2] & MESSAGE_FINAL != 0
         self.scope = http_scope(base, event, site.state)
         self._app = site.app
         self._access_log = site.access_log
-        if event[2] & _EXPECT:
+        if event[2] & MESSAGE_EXPECT:
             self._expect = True
 
     # ---- what the connection does -------------------------------------------------------------

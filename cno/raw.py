@@ -12,19 +12,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cno.engine import (
-    CONSTANTS,
+from cno.engine.binding import Engine
+from cno.engine.errors import (
     Disconnected,
-    Engine,
     Error,
-    Event,
     OutOfMemory,
     ProtocolError,
     StreamGone,
     UsageError,
     WouldBlock,
 )
-from cno.fields import Fields, Headers, as_octets, as_text, packed, pairs
+from cno.engine.events import CONSTANTS, Event
+from cno.engine.fields import Fields, Headers, as_octets, as_text, packed, pairs
 
 __all__ = [
     "Connection",

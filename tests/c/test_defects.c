@@ -1,4 +1,4 @@
-// What the first libcno did wrong and no vector can show; tests/test_labels.py says what the labels mean.
+// What the first libcno did wrong and no vector can show; tests/pages/test_labels.py says what the labels mean.
 #include "counting.h"
 #include "states.h"
 

@@ -1,0 +1,1 @@
+"""The client role: `cno.Client`, `cno.connect` and `cno.request`."""

@@ -1,0 +1,219 @@
+"""cno.connect and cno.request: from a URL to a connection, and to a response."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlsplit
+
+from cno.client.errors import ConnectFailed, ConnectTimeout, TLSFailed
+from cno.client.protocol import Client, ClientOptions, RequestOptions, Response
+from cno.engine.fields import Headers
+from cno.transport.body import Body, release
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Of a scheme: whether there is TLS, whether HTTP/2 is spoken without asking, the port.
+_SCHEMES = {
+    "http": (False, False, 80),
+    "https": (True, False, 443),
+    "h2c": (False, True, 80),
+    "h2": (True, True, 443),
+}
+
+# What a URL may have beside letters and digits (RFC 3986 section 3.3); "%" because it is quoted.
+_TARGET = "/%:@!$&'()*+,;=~-._?"
+
+# What a name may have (section 3.2.2), unless it is quoted.
+_NAME = re.compile(r"[\w.~!$&'()*+,;=-]+", re.ASCII)
+
+
+class ConnectOptions(ClientOptions, total=False):
+    """What connect() takes by name."""
+
+    http2: bool
+    ssl_ctx: ssl.SSLContext | None
+    ssl_hostname: str | None
+    timeout_connect: float | None
+
+
+class RequestOnceOptions(ConnectOptions, RequestOptions, total=False):
+    """What request() takes by name."""
+
+
+@dataclass
+class _Place:
+    """Where a URL leads."""
+
+    secure: bool
+    http2: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.secure else "http"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+def _parse(url: str) -> _Place:
+    """Raises ValueError that says what is wrong with it."""
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        raise ValueError(f"{url!r}: the scheme is none of {', '.join(_SCHEMES)}")
+    if not parts.hostname:
+        raise ValueError(f"{url!r} has no host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with credentials: give an authorization field instead")
+    secure, http2, usual = _SCHEMES[parts.scheme]
+    try:
+        port = usual if parts.port is None else parts.port
+        host = _host(parts.hostname, bracketed="[" in parts.netloc)
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from None
+    name = f"[{host}]" if ":" in host else host
+    authority = name if port == usual else f"{name}:{port}"
+    target = parts.path or "/"
+    if "?" in url.partition("#")[0]:
+        target += f"?{parts.query}"
+    return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
+
+
+def _host(name: str, *, bracketed: bool) -> str:
+    """A host as it is looked up and sent. Raises ValueError."""
+    if bracketed:
+        return str(IPv6Address(name))
+    if not name.isascii():
+        name = name.encode("idna").decode()
+    if not _NAME.fullmatch(name):
+        raise ValueError("the host is no name")
+    return name
+
+
+@lru_cache(maxsize=4)
+def _trusting(store: ssl.DefaultVerifyPaths) -> ssl.SSLContext:  # noqa: ARG001
+    """A context with the trust store of the system, which takes tens of milliseconds to load."""
+    return ssl.create_default_context()
+
+
+class _Offer:
+    """A context as an event loop uses it, for one connection: others share it, which may offer
+    something else by ALPN."""
+
+    def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
+        self._context = context
+        self._protocols = protocols
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+        """Begins TLS."""
+        self._context.set_alpn_protocols(self._protocols)
+        return self._context.wrap_bio(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop | None,
+    url: str,
+    *,
+    http2: bool = True,
+    ssl_ctx: ssl.SSLContext | None = None,
+    ssl_hostname: str | None = None,
+    timeout_connect: float | None = 30.0,
+    **options: Unpack[ClientOptions],
+) -> Client:
+    """A connection to where `url` leads; what is behind the authority does not matter.
+
+    `loop` None is the running one. Schemes are http, https, and for HTTP/2 that is not asked for
+    (as with `force_http2`) h2c and h2. With TLS the server's certificate is verified by the
+    system's trust store for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off;
+    `ssl_ctx`, whose ALPN is set accordingly, and `ssl_hostname` stand in for these two.
+    `timeout_connect` is in seconds, for TCP and TLS together. The other options are those of
+    Client.
+
+    Raises ConnectFailed, or of it ConnectTimeout or TLSFailed, and ValueError for the URL.
+    """
+    loop = loop or asyncio.get_running_loop()
+    place = _parse(url)
+    if place.http2:
+        options["force_http2"] = True
+    tls: Any = None
+    if place.secure:
+        force = options.get("force_http2", False)
+        protocols = ["h2"] if force else ["h2", "http/1.1"] if http2 else ["http/1.1"]
+        tls = _Offer(ssl_ctx or _trusting(ssl.get_default_verify_paths()), protocols)
+    elif ssl_ctx is not None or ssl_hostname is not None:
+        raise ValueError(f"{url!r} has no TLS for ssl_ctx and ssl_hostname")
+    client = Client(loop, place.authority, place.scheme, **options)
+    making = loop.create_connection(
+        lambda: client,
+        place.host,
+        place.port,
+        ssl=tls,
+        server_hostname=(ssl_hostname or place.host) if tls else None,
+    )
+    try:
+        await asyncio.wait_for(making, timeout_connect)
+    except (asyncio.TimeoutError, OSError) as error:
+        raise _failure(place, error, timeout_connect) from error
+    return client
+
+
+def _failure(place: _Place, error: Exception, seconds: float | None) -> ConnectFailed:
+    """Why there is no connection."""
+    if isinstance(error, ssl.SSLError):
+        why = getattr(error, "verify_message", "") or error.reason or error
+        return TLSFailed(f"{place.url}: TLS failed: {why}")
+    # The system has timeouts of its own, with a number.
+    if isinstance(error, asyncio.TimeoutError) and seconds and not getattr(error, "errno", None):
+        return ConnectTimeout(f"{place.url}: no connection in {seconds:g} s")
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if place.secure and isinstance(error, (ConnectionResetError, ConnectionAbortedError)):
+        return TLSFailed(f"{place.url}: TLS failed: {why}")
+    return ConnectFailed(f"{place.url}: {why}")
+
+
+async def request(
+    loop: asyncio.AbstractEventLoop | None,
+    method: str,
+    url: str,
+    headers: Headers = (),
+    payload: Body = b"",
+    **options: Unpack[RequestOnceOptions],
+) -> Response:
+    """connect(), and one request on that connection, with the options of both.
+
+    The connection stays open until `response.conn.close()`; `async with` the response ends it too.
+    Raises what connect() and Client.request() raise.
+    """
+    about: RequestOptions = {}
+    if "trailers" in options:
+        about["trailers"] = options.pop("trailers")
+    if "inform" in options:
+        about["inform"] = options.pop("inform")
+    try:
+        client = await connect(loop, url, **cast(ConnectOptions, options))
+    except ConnectFailed:  # it may be made again, with its body
+        raise
+    except BaseException:
+        await release(payload)
+        raise
+    try:
+        response = await client.request(method, _parse(url).target, headers, payload, **about)
+    except BaseException:
+        client.close()
+        raise
+    response.ends_connection()
+    return response

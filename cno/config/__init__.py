@@ -1,0 +1,1 @@
+"""The one table of options, and what a value of an option may be."""

@@ -1,0 +1,1 @@
+"""What crosses to the compiled engine: the binding, its events, its errors, header fields."""

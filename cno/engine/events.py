@@ -1,0 +1,49 @@
+"""What the engine tells, and what it is told, by the names of the C headers.
+
+An event is a tuple: its kind (EVENT_*), a stream id, and what csrc/batch.h lists for its kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cno._engine import lib
+
+Event = tuple[Any, ...]
+
+# Every integer constant of the C headers, by its C name.
+CONSTANTS: dict[str, int] = {
+    name: value
+    for name in dir(lib)
+    if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
+}
+
+# Kinds of event.
+EVENT_START: int = CONSTANTS["CNO_EVENT_START"]
+EVENT_HEAD: int = CONSTANTS["CNO_EVENT_HEAD"]
+EVENT_DATA: int = CONSTANTS["CNO_EVENT_DATA"]
+EVENT_TAIL: int = CONSTANTS["CNO_EVENT_TAIL"]
+EVENT_END: int = CONSTANTS["CNO_EVENT_END"]
+EVENT_FLOW: int = CONSTANTS["CNO_EVENT_FLOW"]
+EVENT_PUSH: int = CONSTANTS["CNO_EVENT_PUSH"]
+EVENT_SETTINGS: int = CONSTANTS["CNO_EVENT_SETTINGS"]
+EVENT_PONG: int = CONSTANTS["CNO_EVENT_PONG"]
+EVENT_FAULT: int = CONSTANTS["CNO_EVENT_FAULT"]
+EVENT_CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
+EVENT_PRIORITY: int = CONSTANTS["CNO_EVENT_PRIORITY"]
+
+# Flags of EVENT_HEAD.
+MESSAGE_FINAL: int = CONSTANTS["CNO_MESSAGE_FINAL"]
+MESSAGE_EXPECT: int = CONSTANTS["CNO_MESSAGE_EXPECT"]
+MESSAGE_UPGRADE: int = CONSTANTS["CNO_MESSAGE_UPGRADE"]
+MESSAGE_HTTP1_0: int = CONSTANTS["CNO_MESSAGE_HTTP1_0"]
+BATCH_START: int = CONSTANTS["CNO_BATCH_START"]
+
+# Which side an EVENT_END came from.
+REMOTE: int = CONSTANTS["CNO_REMOTE"]
+
+# Codes of RST_STREAM and GOAWAY (RFC 9113 section 7).
+RST_NO_ERROR: int = CONSTANTS["CNO_RST_NO_ERROR"]
+RST_INTERNAL_ERROR: int = CONSTANTS["CNO_RST_INTERNAL_ERROR"]
+RST_REFUSED_STREAM: int = CONSTANTS["CNO_RST_REFUSED_STREAM"]
+RST_CANCEL: int = CONSTANTS["CNO_RST_CANCEL"]

@@ -1,0 +1,1 @@
+"""What an application needs around it: its import, its lifespan, the scope of a request."""

@@ -1,0 +1,58 @@
+"""A request head as an ASGI scope (www.rst, HTTP Connection Scope)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cno.engine.events import MESSAGE_HTTP1_0, Event
+from cno.gateway.interface import Scope
+from cno.server.connection import ServerConnection
+
+# scope["asgi"]
+ASGI = {"version": "3.0", "spec_version": "2.5"}
+
+
+def scope_base(connection: ServerConnection, root_path: str) -> Scope:
+    """What all scopes of a connection have in common; copied for each."""
+    return {
+        "type": "http",
+        "asgi": None,
+        "http_version": connection.http_version,
+        "server": connection.server,
+        "client": connection.peer,
+        "scheme": connection.scheme,
+        "method": "",
+        "root_path": root_path,
+        "path": "",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": None,
+        "extensions": None,
+    }
+
+
+def http_scope(base: Scope, event: Event, state: dict[str, Any] | None) -> Scope:
+    """The scope for a HEAD event.
+
+    A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
+    begins with `root_path` exactly once.
+    """
+    path = event[6]
+    if type(path) is not str:
+        path = path.decode("utf-8", "replace")
+    root_path = base["root_path"]
+    if root_path and path != root_path and not path.startswith(root_path + "/") and path != "*":
+        path = root_path + path
+    scope = dict(base)
+    scope["asgi"] = ASGI.copy()
+    scope["method"] = event[4]
+    scope["path"] = path
+    scope["raw_path"] = event[5]
+    scope["query_string"] = event[7]
+    scope["headers"] = event[8]
+    scope["extensions"] = {}
+    if state is not None:
+        scope["state"] = state.copy()
+    if event[2] & MESSAGE_HTTP1_0:
+        scope["http_version"] = "1.0"
+    return scope

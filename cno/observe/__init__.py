@@ -1,0 +1,1 @@
+"""What operators read: the loggers and the lines that they write."""

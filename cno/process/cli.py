@@ -1,0 +1,97 @@
+"""The command `cno-asgi`, derived from the table in config.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+import cno
+from cno.config.errors import ConfigError
+from cno.config.options import OPTIONS, Config, Option
+from cno.process.supervisor import supervise
+
+
+class _Command(click.Command):
+    """A command whose help shows the options in the groups of the table."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups = {option.name: option.group for option in OPTIONS}
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None and isinstance(parameter, click.Option):
+                sections.setdefault(groups.get(parameter.name or "", "Other"), []).append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _parameter(option: Option) -> click.Parameter:
+    """One row of the table for click. Values stay text: the table's own checks read them."""
+    if option.argument:
+        return click.Argument([option.name], required=False, metavar=f"[{option.metavar}]")
+    flag, text = option.flag, option.help + _default(option)
+    if option.metavar is not None:
+        return click.Option(
+            [flag], help=text, metavar=option.metavar, multiple=option.multiple, default=None
+        )
+    if option.negatable:
+        flag += "/--no-" + flag[2:]
+    return click.Option([flag], is_flag=True, default=None, help=text)
+
+
+def _default(option: Option) -> str:
+    if option.default is None or option.default in ("", ()):
+        return ""
+    if option.metavar is None:
+        return f"  [default: {'on' if option.default else 'off'}]"
+    shown = f"{option.default:g}" if isinstance(option.default, float) else option.default
+    return f"  [default: {shown}]"
+
+
+def _serve(**flags: Any) -> None:
+    """Serve the ASGI application APP, written as module:attribute, over HTTP/1.1 and HTTP/2.
+
+    Each option can also be given as a variable: $CNO_PORT stands for --port, $CNO_APP for APP.
+    Where there is none, $UVICORN_PORT and so on are read.
+    """
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    try:
+        config = Config.from_environment(os.environ, given)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    if config.app is None:
+        raise click.UsageError("no application: give it as module:attribute, or in $CNO_APP")
+    sys.exit(supervise(config))
+
+
+command = _Command(
+    name="cno-asgi",
+    callback=_serve,
+    help=_serve.__doc__,
+    params=[
+        *(_parameter(option) for option in OPTIONS),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda ctx, _, asked: _version(ctx, asked=asked),
+            help="Print the version and exit.",
+        ),
+    ],
+)
+
+
+def _version(ctx: click.Context, *, asked: bool) -> None:
+    if asked:
+        click.echo(f"cno {cno.__version__} with Python {sys.version.split()[0]}")
+        ctx.exit()
+
+
+def main() -> None:
+    """Runs the command. Exits with 0 after a signal, 2 for wrong usage, 3 when the start failed."""
+    command(prog_name="cno-asgi")

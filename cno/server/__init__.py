@@ -1,0 +1,1 @@
+"""The server role: connections, requests of `cno.Server`, groups of connections. No ASGI."""

@@ -1,0 +1,332 @@
+"""What is compiled in cno._accel: where it is used, and where C is not quite what Python is.
+
+That it serves as the Python classes do is what the tests of ASGI and of connections say, which run
+with both.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import re
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peer import Peer, answer, both, h1, note
+from wire import soon
+
+from cno import accel
+from cno.engine.binding import ADDRESSES
+
+CPYTHON = platform.python_implementation() == "CPython"
+
+
+@pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
+def test_it_is_what_serves() -> None:
+    from cno import _accel
+
+    assert issubclass(accel.REQUEST, _accel.Request)
+    assert issubclass(accel.CONNECTION, _accel.Connection)
+
+
+def test_none_is_returned_with_a_reference() -> None:
+    """A wheel that 3.12 or 3.13 has built is for 3.10 and 3.11 too. There the macros of these
+    headers, which take no reference, would use up those to None, and the process with them."""
+    for source in (Path(__file__).parent.parent.parent / "cno").glob("_accel*.[ch]"):
+        code = re.sub("//.*", "", source.read_text())
+        assert not re.search(r"\bPy_RETURN_(NONE|TRUE|FALSE|NOTIMPLEMENTED)\b", code), source
+
+
+class Listening(logging.Handler):
+    """Hears the access log, and does something about it."""
+
+    def __init__(self, act: Any = lambda: None) -> None:
+        super().__init__()
+        self.act = act
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        self.act()
+
+    def __enter__(self) -> "Listening":
+        logging.getLogger("cno.access").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("cno.access").removeHandler(self)
+
+
+def test_python_serves_where_extensions_are_not_wanted() -> None:
+    code = "from cno import accel, asgi; print(accel.REQUEST is asgi.Request)"
+    environment = {**os.environ, "CNO_NO_EXTENSIONS": "1"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert said.stdout.strip() == b"True", said.stderr
+
+
+@pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
+def test_an_engine_of_another_build_is_refused() -> None:
+    from cno import _accel
+
+    with pytest.raises(ImportError, match="different builds"):
+        _accel.bind((ADDRESSES[0] + 8, *ADDRESSES[1:]), 0, len, len, {}, len)
+
+
+@both
+async def test_fields_are_as_they_were_when_they_were_sent(peer: Peer) -> None:
+    async def app(scope, receive, send):
+        headers = [(b"x-one", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        headers.append((b"x-two", b"2"))
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    response = await (await peer.serve(app)).ask()
+    assert response.one("x-one") == "1"
+    assert response.one("x-two") is None
+
+
+@both
+async def test_what_send_returns_is_a_coroutine(peer: Peer) -> None:
+    """anyio starts only coroutines in a task group, asyncio wants them for a task."""
+
+    async def app(scope, receive, send):
+        first = send({"type": "http.response.start", "status": 200})
+        assert isinstance(first, Coroutine)
+        await asyncio.create_task(first)
+        await asyncio.gather(send({"type": "http.response.body", "body": b"ok"}))
+        await asyncio.wait_for(send({"type": "http.response.body"}), 5)
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+
+
+@both
+async def test_nothing_is_sent_before_it_is_awaited(peer: Peer) -> None:
+    async def app(scope, receive, send):
+        forgotten = send({"type": "http.response.start", "status": 500})
+        forgotten.close()
+        cancelled = asyncio.create_task(send({"type": "http.response.start", "status": 500}))
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        parts = [b"first ", b"second ", b"last"]
+        await send({"type": "http.response.start", "status": 200})
+        await asyncio.gather(
+            *(
+                send({"type": "http.response.body", "body": part, "more_body": part != b"last"})
+                for part in parts
+            )
+        )
+
+    assert (await (await peer.serve(app)).ask()).body == b"first second last"
+
+
+@both
+async def test_other_threads_send_through_the_loop(peer: Peer) -> None:
+    """As asyncio documents it for them, and asgiref does it."""
+    logged = Listening()
+
+    async def app(scope, receive, send):
+        loop = asyncio.get_running_loop()
+
+        def worker() -> None:
+            for message in (
+                {"type": "http.response.start", "status": 200},
+                {"type": "http.response.body", "body": b"ok"},
+            ):
+                asyncio.run_coroutine_threadsafe(send(message), loop).result(10)
+
+        assert asyncio.iscoroutinefunction(send)
+        await loop.run_in_executor(None, worker)
+
+    with logged:
+        assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert [record.thread for record in logged.records] == [threading.get_ident()]
+
+
+@both
+async def test_keys_that_cannot_be_compared_raise(peer: Peer) -> None:
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise LookupError("not to be compared")
+
+    async def app(scope, receive, send):
+        for key in ("type", "body", "status"):
+            message = {Key(key): "http.response.start"}
+            if key != "type":
+                message["type"] = f"http.response.{'start' if key == 'status' else key}"
+            with pytest.raises(LookupError):
+                await send(message)
+        await answer(send)
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+
+
+@both
+async def test_a_task_that_is_running_cannot_be_driven(peer: Peer) -> None:
+    async def app(scope, receive, send):
+        own = asyncio.current_task().get_coro()
+        for drive in (lambda: own.send(None), lambda: own.throw(ValueError()), own.close):
+            with pytest.raises(ValueError, match="already executing"):
+                drive()
+        await answer(send)
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+
+
+@h1
+async def test_a_log_handler_may_change_the_message(peer: Peer) -> None:
+    body = bytes(50000)
+    message: dict[str, Any] = {"type": "http.response.body", "body": body[:] + b"."}
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send(message)
+
+    with Listening(message.clear):
+        assert (await (await peer.serve(app)).ask()).body == body + b"."
+
+
+@both
+async def test_an_application_may_return_any_awaitable(peer: Peer) -> None:
+    class Later:
+        def __init__(self, send: Any) -> None:
+            self.send = send
+
+        def __await__(self):
+            yield from asyncio.sleep(0).__await__()
+            yield from answer(self.send).__await__()
+
+    def app(scope, receive, send):
+        return Later(send)
+
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+
+
+@both
+@pytest.mark.parametrize("fails", [lambda *_: 1 / 0, lambda *_: None, lambda: None])
+async def test_an_application_that_is_no_coroutine_function(peer: Peer, fails: Any) -> None:
+    client = await peer.serve(fails)
+    assert (await client.ask()).status == 500
+    assert "The application failed" in "".join(peer.log)
+    peer.log.clear()
+
+
+@both
+async def test_nothing_outlives_its_use(peer: Peer) -> None:
+    """Without the cyclic collector: a request its answer, a connection its transport."""
+    requests: list[weakref.ref[Any]] = []
+    connections: list[weakref.ref[Any]] = []
+
+    async def app(scope, receive, send):
+        requests.append(weakref.ref(send.__self__))
+        connections.append(weakref.ref(send.__self__.connection))
+        await answer(send)
+
+    client = await peer.serve(app)
+    gc.disable()
+    try:
+        assert (await client.ask()).status == 200
+        assert (await client.ask()).status == 200
+        assert requests[0]() is None
+        client.close()
+        await peer.barrier()
+        assert connections[0]() is None
+    finally:
+        gc.enable()
+
+
+@h1
+async def test_a_task_shows_where_its_application_is(peer: Peer) -> None:
+    shown = []
+
+    async def deep():
+        task = asyncio.current_task()
+        assert task is not None
+        shown.append((repr(task), [frame.f_code.co_name for frame in task.get_stack()]))
+
+    async def app(scope, receive, send):
+        await deep()
+        await answer(send)
+
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    text, frames = shown[0]
+    assert "Request.run" in text
+    assert frames[-1] in ("app", "run")
+
+
+@both
+async def test_a_task_that_is_cancelled_leaves_its_request_reset(peer: Peer) -> None:
+    tasks: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def app(scope, receive, send):
+        tasks.put_nowait(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    exchange = await (await peer.serve(app)).start()
+    (await soon(tasks.get())).cancel()
+    assert (await exchange.response()).status == 500
+    peer.log.clear()
+
+
+@h1
+async def test_the_coroutine_of_a_request_by_hand(peer: Peer) -> None:
+    """As a task would that is written in Python."""
+    turns = []
+
+    async def app(scope, receive, send):
+        if not turns:
+            turns.append("first")
+            await answer(send)
+            drive(send.__self__)
+        try:
+            await asyncio.sleep(0)
+        except RuntimeError:
+            turns.append("threw")
+        except GeneratorExit:
+            turns.append("closed")
+            raise
+
+    def drive(request):
+        run = request.run()
+        assert isinstance(run, Coroutine)
+        assert run.send(None) is None
+        with pytest.raises(StopIteration):
+            run.send(None)
+        with pytest.raises(RuntimeError, match="already awaited"):
+            run.send(None)
+
+        run = request.run()
+        run.send(None)
+        with pytest.raises(StopIteration):
+            run.throw(RuntimeError("in the middle"))
+        run.close()
+
+        run = request.run()
+        run.send(None)
+        run.close()
+
+        run = request.run()
+        with pytest.raises(asyncio.CancelledError):
+            run.throw(asyncio.CancelledError())
+        assert turns == ["first", "threw", "closed"]
+        turns.append("driven")
+
+    app = note(app)
+    assert (await (await peer.serve(app)).ask()).body == b"ok"
+    assert await app.done() is None
+    assert turns[-1] == "driven"

@@ -1,0 +1,68 @@
+"""What the tests of `cno.Client` have in common."""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+from peer import LOOPS, over
+from scripted import Stage
+from wire import soon
+
+import cno
+
+BIG = bytes(range(256)) * 4096  # 1 MiB
+
+RUN = [loop for loop in LOOPS if loop != "python"]
+both = over("h1", "h2", loops=RUN, make=Stage)
+h1 = over("h1", loops=RUN, make=Stage)
+h2_only = over("h2", loops=RUN, make=Stage)
+
+
+async def ask(client: cno.Client, server: Any, *args: Any, **options: Any) -> Any:
+    """Begins a request: the task that makes it, and what the server sees."""
+    task = asyncio.ensure_future(client.request(*(args or ("GET", "/")), **options))
+    try:
+        return task, await soon(server.request())
+    except BaseException:
+        task.cancel()
+        await task  # what was wrong with it says more
+        raise
+
+
+async def exchange(client: cno.Client, server: Any, path: str = "/", body: bytes = b"ok") -> bool:
+    """A whole exchange: the connection is usable."""
+    task, asked = await ask(client, server, "GET", path)
+    assert asked.target == path
+    await asked.respond(200, body)
+    response = await soon(task)
+    return response.code == 200 and await soon(response.payload.read()) == body
+
+
+async def cancel(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(task)
+
+
+async def until(condition: Any) -> None:
+    """Lets others run until it holds."""
+
+    async def look() -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    await soon(look())
+
+
+async def until_gone(channel: cno.Channel) -> None:
+    """Who fills the channel learns that nobody reads it."""
+    with pytest.raises(BrokenPipeError):
+        while True:
+            await channel.put(b"x")
+
+
+def engines() -> int:
+    from cno.engine.binding import Engine
+
+    return sum(type(thing) is Engine for thing in gc.get_objects())

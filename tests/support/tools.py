@@ -1,0 +1,26 @@
+"""Programs that some tests need, and the certificate that they share."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+def tool(name: str) -> str:
+    """The path of a program. Without it: a skip, or a failure where CNO_REQUIRE_TOOLS is set."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # where Debian has servers
+    if path is None:
+        say = pytest.fail if os.environ.get("CNO_REQUIRE_TOOLS") else pytest.skip
+        say(f"{name} is not installed (try: make tools)")
+    return path
+
+
+class Certificate(NamedTuple):
+    """Files of a self-signed certificate for localhost and 127.0.0.1."""
+
+    cert: Path
+    key: Path
+    encrypted_key: Path
+    password: str
