@@ -59,8 +59,8 @@ struct cno_limits_t {
     uint32_t pipelined;          // HTTP/1: octets kept while an exchange is unfinished
     uint32_t connection_window;  // HTTP/2: octets of body unacknowledged; 65535 to 2^31-1
     uint32_t promises;           // HTTP/2 client: promised streams that have not ended
-    uint32_t resets;             // HTTP/2: streams reset more than answered; to 65535
-    uint32_t overhead;           // HTTP/2: frames that carry nothing; to 65535
+    uint32_t resets;  // HTTP/2: streams reset before their response, less those answered; to 65535
+    uint32_t overhead;  // HTTP/2: frames that carry nothing; to 65535
 };
 
 enum CNO_MESSAGE_FLAGS {

@@ -88,8 +88,9 @@ static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return cno__h2_spend_overhead(c);
-    // A server whose answer is complete has lost nothing, and what we began bounds itself.
-    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing == CNO_AT_END);
+    // A client may leave a response that has begun, such as a stream of events, as often as it likes:
+    // the work of the server was not for nothing. The number of streams of our own bounds itself.
+    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing != CNO_AT_HEAD);
     int r = harmless ? CNO_OK : cno__h2_spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
 }
