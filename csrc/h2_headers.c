@@ -220,7 +220,7 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, uint8_t flags,
                        struct cno_buffer_t block) {
     struct cno_header_t list[CNO_MAX_HEADERS_STORED];
     struct cno_hpack_fields_t fields = {list, c->limits.fields,
@@ -230,12 +230,15 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
         return cno_error()->code == CNO_ERRNO_PROTOCOL ? CNO__REFUSED : CNO_ERROR;
     }
     int too_large = fields.count > fields.capacity || fields.size > fields.max_size;
+    int end_stream = flags & CNO_FLAG_END_STREAM;
     if (promised)
         return take_promise(c, id, promised, list, fields.count, too_large);
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
     if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended it
         return r;
+    if (flags & CNO_FLAG_SELF_DEPENDENT)
+        return cno__h2_refuse_stream(c, s, &cno__h2_self_dependency);
     if (too_large)
         return answer_too_large(c, s, &fields, end_stream);
     if (s->reading == CNO_AT_BODY)
@@ -263,9 +266,9 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
     return take_head(c, s, &msg, &meta, end_stream);
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, uint8_t flags,
                       struct cno_buffer_t block) {
-    int r = take_fields(c, id, promised, end_stream, block);
+    int r = take_fields(c, id, promised, flags, block);
     // A large head must not be kept until the next one.
     if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
         cno_hpack_release(&c->decoder);
@@ -281,7 +284,7 @@ static int begin_block(struct cno_connection_t *c, const struct cno__frame *fram
     if (fragment.size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (frame->flags & CNO_FLAG_END_HEADERS)
-        return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
+        return take_block(c, stream, promised, frame->flags, fragment);
     c->block_stream = stream;
     c->block_promised = promised;
     c->block_flags = frame->flags;
@@ -329,7 +332,7 @@ int cno__h2_continuation(struct cno_connection_t *c, struct cno__frame *frame) {
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
+    r = take_block(c, stream, c->block_promised, c->block_flags,
                    (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;
