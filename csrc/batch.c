@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "answer.h"
 #include "chars.h"
 #include "config.h"
 #include "marshal.h"
@@ -220,10 +221,9 @@ static int asks_websocket(const struct cno_message_t *msg) {
 // A gateway is no tunnel: CONNECT is answered here (RFC 9110 section 9.3.6).
 static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
     struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
-    struct cno_message_t answer = {.code = 501, .headers = &close, .headers_len = 1};
     b->started = 0;
     b->headed = stream;
-    return cno_write_head(&b->conn, stream, &answer, 1);
+    return cno_batch_respond(b, stream, 501, &close, 1, "", 0, 0);
 }
 
 // ASGI and WSGI know methods in upper case only.
@@ -342,11 +342,20 @@ static int on_priority(void *data, uint32_t stream, const struct cno_priority_t 
 }
 
 static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
-    struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 6);
+    struct cno_batch_t *b = data;
+    const struct cno_message_t *refused = cno_refused(&b->conn);
+    struct cno__writer w = event(data, CNO_EVENT_FAULT, stream, 8);
     cno__put_ascii(&w, error->reason, strlen(error->reason));
     cno__put_int(&w, (int32_t)error->wire);
     cno__put_float(&w, (double)error->offset);
     cno__put_text(&w, error->text, strlen(error->text));
+    if (refused) {
+        cno__put_ascii(&w, refused->method.data, refused->method.size);
+        cno__put_bytes(&w, refused->path.data, refused->path.size);
+    } else {
+        cno__put_none(&w);
+        cno__put_none(&w);
+    }
     return commit(data, &w);
 }
 
@@ -411,6 +420,7 @@ int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
                              "the replies to earlier reads were not taken");
     b->input = data;
     b->input_size = size;
+    b->conn.refusal_fields = cno__defaults_fields(b->defaults);
     int r = cno_consume(&b->conn, data, size);
     b->replies += b->out_size - before;
     b->input = NULL;

@@ -39,7 +39,8 @@ enum CNO_EVENT {
     CNO_EVENT_SETTINGS = 7,
     // kind, 0, bytes
     CNO_EVENT_PONG = 8,
-    // kind, stream, reason (str), wire, offset (float), text (str)
+    // kind, stream, reason (str), wire, offset (float), text (str), method (str) and target (bytes) of the
+    // request whose head was refused, empty where they are not known, or None and None
     CNO_EVENT_FAULT = 9,
     // kind, 0
     CNO_EVENT_CLOSE = 10,
@@ -62,7 +63,8 @@ enum CNO_BATCH_FLAGS {
     CNO_BATCH_QUIET = 2,
 };
 
-// Fields that every answer gets unless the application set them. Shared by many connections.
+// Fields that every answer gets unless the application set them, and those that the engine writes itself
+// as well (cno_connection_t.refusal_fields). Shared by many connections.
 struct cno_defaults_t;
 
 struct cno_batch_t {

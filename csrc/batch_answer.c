@@ -2,16 +2,21 @@
 // the length. Knows core.h and nothing behind it, and no events.
 #include <string.h>
 
+#include "answer.h"
 #include "batch.h"
 #include "chars.h"
 #include "config.h"
 #include "marshal.h"
 
 struct cno_defaults_t {
+    struct cno_fields_t fields;  // in `list`
     struct cno_header_t list[CNO_MAX_DEFAULTS];
-    size_t count;
     char *text;  // what the fields point into
 };
+
+const struct cno_fields_t *cno__defaults_fields(const struct cno_defaults_t *defaults) {
+    return defaults ? &defaults->fields : NULL;
+}
 
 // The fields of an answer: the defaults that the application did not set, then its own.
 struct answer {
@@ -30,7 +35,7 @@ static int same_name(struct cno_buffer_t name, struct cno_buffer_t lower) {
 
 static void add_defaults(struct answer *answer, const struct cno_defaults_t *defaults,
                          const struct cno_header_t *list, size_t count) {
-    for (size_t i = 0; defaults && i < defaults->count; i++) {
+    for (size_t i = 0; defaults && i < defaults->fields.count; i++) {
         size_t k = 0;
         while (k < count && !same_name(list[k].name, defaults->list[i].name))
             k++;
@@ -127,7 +132,7 @@ int cno_batch_tail(struct cno_batch_t *b, uint32_t stream, const char *fields, s
 struct cno_defaults_t *cno_defaults_new(void) {
     struct cno_defaults_t *defaults = cno__resize(NULL, sizeof(*defaults));
     if (defaults)
-        *defaults = (struct cno_defaults_t){.count = 0};
+        *defaults = (struct cno_defaults_t){.fields = {defaults->list, 0}};
     return defaults;
 }
 
@@ -152,7 +157,7 @@ int cno_defaults_set(struct cno_defaults_t *defaults, const char *fields, size_t
     }
     cno__release(defaults->text);
     defaults->text = text;
-    defaults->count = (size_t)count;
+    defaults->fields.count = (size_t)count;
     memcpy(defaults->list, list, (size_t)count * sizeof(*list));
     return CNO_OK;
 }

@@ -391,13 +391,21 @@ int cno__parse_uint(const char *data, size_t size, uint64_t *out) {
     return 0;
 }
 
+static inline char to_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+int cno__same_icase(const char *a, const char *b, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (to_lower(a[i]) != to_lower(b[i]))
+            return 0;
+    return 1;
+}
+
 int cno__equals_icase(const char *data, size_t size, const char *lower) {
     for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c >= 'A' && c <= 'Z')
-            c |= 0x20;
         // The end of `lower` is a NUL; a NUL in `data` must not match it and go on.
-        if (!lower[i] || c != (unsigned char)lower[i])
+        if (!lower[i] || to_lower(data[i]) != lower[i])
             return 0;
     }
     return !lower[size];

@@ -72,6 +72,9 @@ int cno__parse_uint(const char *data, size_t size, uint64_t *out);
 // ASCII case-insensitive equality; `lower` is a lower-case literal.
 int cno__equals_icase(const char *data, size_t size, const char *lower);
 
+// ASCII case-insensitive equality of two runs of `size` octets.
+int cno__same_icase(const char *a, const char *b, size_t size);
+
 // Whether a comma-separated list has this element, in any case; `lower` is a lower-case literal.
 int cno__list_has(const char *data, size_t size, const char *lower);
 

@@ -60,8 +60,9 @@
 // are settings with a meaning.
 #define CNO_MAX_H2C_SETTINGS 96
 
-// Defaults: units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM; see budget.h for
-// what spends and what refills each.
+// Defaults: units of work that a peer may cause for nothing before GOAWAY ENHANCE_YOUR_CALM. RESETS counts
+// streams that the client resets before their response begins, and streams that we reset because the
+// client broke a rule on them. See budget.h for what spends and what refills each.
 #define CNO_BUDGET_RESETS 200
 #define CNO_BUDGET_OVERHEAD 10000
 

@@ -287,7 +287,7 @@ int cno__h2_step(struct cno_connection_t *, struct cno__input *);
 // How many octets the unit at `data` needs to be understood; never those of a body.
 size_t cno__h2_want(const struct cno_connection_t *, const char *data, size_t size);
 
-extern const struct cno__fault cno__h2_idle_stream, cno__h2_ended_stream;
+extern const struct cno__fault cno__h2_idle_stream, cno__h2_ended_stream, cno__h2_self_dependency;
 
 // A frame that carries no message: fine now and then. CNO_OK or CNO__REFUSED, as the next one.
 int cno__h2_spend_overhead(struct cno_connection_t *);

@@ -155,12 +155,25 @@ int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cn
                     uint32_t wire) {
     cno__refuse(c, fault, 0);
     cno_error_set_wire(wire, c->offset);
-    return CNO__FIRE(c, on_fault, stream, cno_error()) ? CNO_ERROR : CNO_OK;
+    int failed = CNO__FIRE(c, on_fault, stream, cno_error());
+    c->refused = NULL;
+    return failed ? CNO_ERROR : CNO_OK;
 }
 
-// The peer broke the protocol: it is told how, if it can be, and everything ends.
-static int answer_fault(struct cno_connection_t *c) {
+const struct cno_message_t *cno_refused(const struct cno_connection_t *c) {
+    return c->refused;
+}
+
+// The peer broke the protocol: it is told how, if it can be, and everything ends. `unread` begins with
+// what was refused.
+static int answer_fault(struct cno_connection_t *c, const struct cno__input *unread) {
     struct cno_error_t error = *cno_error();
+    struct cno_message_t refused = {0};
+    c->refused = NULL;
+    if (c->mode == CNO_MODE_H1 && c->read == CNO_H1_HEAD && cno__is_server(c)) {
+        cno__h1_peek_request(unread->data, unread->size, &refused);
+        c->refused = &refused;
+    }
     uint32_t code = CNO_RST_PROTOCOL_ERROR;
     if (c->mode == CNO_MODE_H2) {
         code = error.wire;
@@ -172,9 +185,9 @@ static int answer_fault(struct cno_connection_t *c) {
         error.wire = 0;
     }
     c->mode = CNO_MODE_OVER;
-    cno__bytes_free(&c->in);
-    if (cno__flush(c) || CNO__FIRE(c, on_fault, 0, &error) ||
-        cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
+    int failed = cno__flush(c) || CNO__FIRE(c, on_fault, 0, &error);
+    c->refused = NULL;
+    if (failed || cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
         return CNO_ERROR;
     cno_error_set(error.code, error.reason, "%s", error.text);  // an event may have set another
     return cno_error_set_wire(error.wire, error.offset);
@@ -204,33 +217,33 @@ static size_t refill(const struct cno_connection_t *c, size_t size) {
     return want < size ? want : size;
 }
 
-static int feed(struct cno_connection_t *c, const char *data, size_t size) {
-    if (c->in.size && size && c->mode == CNO_MODE_H1 && cno__h1_waits(c, data, size))
-        return cno__bytes_append(&c->in, data, size);
+// Reads all of `in`. When that ends early, `in` is what was not understood, as far as it is at hand.
+static int feed(struct cno_connection_t *c, struct cno__input *in) {
+    if (c->in.size && in->size && c->mode == CNO_MODE_H1 && cno__h1_waits(c, in->data, in->size))
+        return cno__bytes_append(&c->in, in->data, in->size);
     while (c->in.size) {
-        size_t part = refill(c, size);
-        if (cno__bytes_append(&c->in, data, part))
+        size_t part = refill(c, in->size);
+        if (cno__bytes_append(&c->in, in->data, part))
             return CNO_ERROR;
-        data += part;
-        size -= part;
-        struct cno__input in = {c->in.data, c->in.size};
-        int r = run(c, &in);
-        cno__bytes_consume(&c->in, c->in.size - in.size);
-        if (r || c->mode == CNO_MODE_OVER)
+        in->data += part;
+        in->size -= part;
+        struct cno__input kept = {c->in.data, c->in.size};
+        int r = run(c, &kept);
+        cno__bytes_consume(&c->in, c->in.size - kept.size);
+        if (r || c->mode == CNO_MODE_OVER) {
+            *in = (struct cno__input){c->in.data, c->in.size};
             return r;
-        if (!size)
+        }
+        if (!in->size)
             break;
     }
     if (!c->in.size) {
         cno__bytes_clear(&c->in);
-        struct cno__input in = {data, size};
-        int r = run(c, &in);
+        int r = run(c, in);
         if (r || c->mode == CNO_MODE_OVER)
             return r;
-        data = in.data;
-        size = in.size;
     }
-    return cno__bytes_append(&c->in, data, size);
+    return cno__bytes_append(&c->in, in->data, in->size);
 }
 
 int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
@@ -243,10 +256,11 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
                              "the exchange before is not over");
     enter(c);
     c->flags |= CNO_CONN_CONSUMING;
-    int r = feed(c, data, size);
+    struct cno__input in = {data, size};
+    int r = feed(c, &in);
     c->flags &= (uint8_t)~CNO_CONN_CONSUMING;
     if (r == CNO__REFUSED)
-        r = answer_fault(c);
+        r = answer_fault(c, &in);
     if (r < 0)
         c->mode = CNO_MODE_OVER;  // what was left of the input is lost
     if (c->mode == CNO_MODE_OVER)

@@ -59,8 +59,8 @@ struct cno_limits_t {
     uint32_t pipelined;          // HTTP/1: octets kept while an exchange is unfinished
     uint32_t connection_window;  // HTTP/2: octets of body unacknowledged; 65535 to 2^31-1
     uint32_t promises;           // HTTP/2 client: promised streams that have not ended
-    uint32_t resets;             // HTTP/2: streams reset more than answered; to 65535
-    uint32_t overhead;           // HTTP/2: frames that carry nothing; to 65535
+    uint32_t resets;  // HTTP/2: streams reset before their response, less those answered; to 65535
+    uint32_t overhead;  // HTTP/2: frames that carry nothing; to 65535
 };
 
 enum CNO_MESSAGE_FLAGS {
@@ -90,6 +90,12 @@ struct cno_message_t {
 // frames). On HTTP/1 the first side to end, by cno_write_data or cno_eof, ends the connection; on HTTP/2
 // each direction ends by itself. Any other answer leaves an HTTP exchange: on HTTP/1 the tail of the
 // request is told when that answer is written, and the connection ends with one to CONNECT.
+
+// A list of fields that somebody else owns.
+struct cno_fields_t {
+    const struct cno_header_t *list;
+    size_t count;
+};
 
 struct cno_tail_t {
     struct cno_header_t *headers;
@@ -134,7 +140,7 @@ struct cno_vtable_t {
     // cno_priority has it from on_message_head on.
     int (*on_priority)(void *, uint32_t stream, const struct cno_priority_t *);
     // Something the peer sent was refused: on one stream, or (0) with the whole connection. For
-    // logs.
+    // logs; cno_refused says which request it was.
     int (*on_fault)(void *, uint32_t stream, const struct cno_error_t *);
 };
 
@@ -153,11 +159,17 @@ enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_CONNECTION_FLOW = 16,
 };
 
-// Reserve one, zeroed by cno_init. Only the first three members are the caller's; the rest is
+// Reserve one, zeroed by cno_init. Only the first four members are the caller's; the rest is
 // private.
 struct cno_connection_t {
     const struct cno_vtable_t *cb_code;
     void *cb_data;
+    // Server: fields such as `date` and `server` for the responses that the engine writes by itself to
+    // requests that it refuses (400, 414, 431, 501, 505); NULL for none. The structure and the fields
+    // are the caller's, may change between calls, and are read whenever such a response is written.
+    // Names are lower-case. Fields about the content, the framing and the connection are left out; if
+    // any field cannot be sent, or there are more than CNO_MAX_DEFAULTS, all are.
+    const struct cno_fields_t *refusal_fields;
     uint32_t options;  // enum CNO_CONNECTION_OPTIONS; between cno_init and cno_begin
 
     uint8_t kind;             // enum CNO_CONNECTION_KIND
@@ -173,13 +185,14 @@ struct cno_connection_t {
     uint32_t stream_count[2];
     uint32_t bucket_mask;
     struct cno_stream_t **buckets;
-    struct cno_stream_t *spare;         // freed streams, for the next ones
-    struct cno_stream_t *dead;          // to be freed when the outermost call returns
-    struct cno_stream_t *current;       // h1: the exchange under way
-    struct cno__early *early;           // h2: priorities of streams not begun; NULL if none
-    char *offer;                        // h1 client: what the last Upgrade offered; NULL if none
-    struct cno_settings_t settings[2];  // in force, by whose they are
-    struct cno_settings_t pending;      // ours that the peer has not acknowledged
+    struct cno_stream_t *spare;           // freed streams, for the next ones
+    struct cno_stream_t *dead;            // to be freed when the outermost call returns
+    struct cno_stream_t *current;         // h1: the exchange under way
+    struct cno__early *early;             // h2: priorities of streams not begun; NULL if none
+    const struct cno_message_t *refused;  // during on_fault: what cno_refused returns
+    char *offer;                          // h1 client: what the last Upgrade offered; NULL if none
+    struct cno_settings_t settings[2];    // in force, by whose they are
+    struct cno_settings_t pending;        // ours that the peer has not acknowledged
     uint32_t settings_unacked;
     uint32_t block_stream;    // h2: whose header block is being collected
     uint32_t block_promised;  // h2 client: what its PUSH_PROMISE promises; else 0
@@ -236,6 +249,12 @@ int cno_begin(struct cno_connection_t *, enum CNO_HTTP_VERSION);
 // HTTP/1 exchange was unfinished (cno_pending tells). Errors: PROTOCOL after the peer was told,
 // WOULD_BLOCK when too much is kept already (nothing was taken), DISCONNECT after the end.
 int cno_consume(struct cno_connection_t *, const char *data, size_t size);
+
+// In on_fault of a server: the request that was refused, for an access log, with as much of its method and
+// its path as was understood: each is empty if it is not known or has octets that it cannot have, and of a
+// request line above the limit the path may be only the beginning. No fields. NULL when it was no request
+// head that was refused, and outside of on_fault.
+const struct cno_message_t *cno_refused(const struct cno_connection_t *);
 
 // Octets that are kept until the exchange before them is over, or its tunnel is granted.
 size_t cno_pending(const struct cno_connection_t *);

@@ -70,6 +70,7 @@ const struct cno__fault *cno__frame_check(const struct cno__frame *frame, uint32
 
 const struct cno__fault *cno__frame_strip(struct cno__frame *frame) {
     uint32_t padding = 0, fixed = frame->type == CNO_FRAME_PUSH_PROMISE ? 4 : 0;
+    frame->flags &= (uint8_t)~CNO_FLAG_SELF_DEPENDENT;
     if (frame->flags & CNO_FLAG_PADDED) {
         if (!frame->size)
             return &BAD_SIZE;
@@ -80,6 +81,8 @@ const struct cno__fault *cno__frame_strip(struct cno__frame *frame) {
     if (frame->type == CNO_FRAME_HEADERS && (frame->flags & CNO_FLAG_PRIORITY)) {
         if (frame->size < 5)
             return &BAD_SIZE;
+        if ((cno__read4(frame->payload) & 0x7fffffff) == frame->stream)
+            frame->flags |= CNO_FLAG_SELF_DEPENDENT;
         frame->payload += 5;
         frame->size -= 5;
     }

@@ -27,6 +27,7 @@ enum CNO_FRAME_FLAGS {
     CNO_FLAG_END_HEADERS = 0x4,
     CNO_FLAG_PADDED = 0x8,
     CNO_FLAG_PRIORITY = 0x20,
+    CNO_FLAG_SELF_DEPENDENT = 0x40,  // not of the wire: set by cno__frame_strip
 };
 
 #define CNO_FRAME_HEADER_SIZE 9
@@ -49,7 +50,8 @@ void cno__frame_encode(void *header, uint32_t size, uint8_t type, uint8_t flags,
 const struct cno__fault *cno__frame_check(const struct cno__frame *, uint32_t max_frame_size);
 
 // Cuts the pad length, the priority fields and the padding of HEADERS and PUSH_PROMISE off, leaving
-// the fragment (and the promised id) in place.
+// the fragment (and the promised id) in place. CNO_FLAG_SELF_DEPENDENT says whether the priority
+// fields make the stream depend on itself.
 const struct cno__fault *cno__frame_strip(struct cno__frame *);
 
 static inline uint32_t cno__read4(const unsigned char *p) {

@@ -103,6 +103,19 @@ static const struct cno__fault *parse_request_line(const char *line, size_t size
     return fault;
 }
 
+void cno__h1_peek_request(const char *data, size_t size, struct cno_message_t *msg) {
+    size_t i = 0;
+    while (i < size && cno__tchar_lower[(unsigned char)data[i]])
+        i++;
+    if (!i || i == size || data[i] != ' ')
+        return;
+    msg->method = (struct cno_buffer_t){data, i};
+    i++;
+    size_t span = cno__target_span(data + i, size - i);
+    if (i + span == size || data[i + span] == ' ')
+        msg->path = (struct cno_buffer_t){data + i, span};
+}
+
 static const struct cno__fault *parse_status_line(const char *line, size_t size,
                                                   struct cno__h1_head *head, size_t *at) {
     *at = 0;

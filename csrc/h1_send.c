@@ -274,12 +274,21 @@ int cno__h1_write_tail(struct cno_connection_t *c, struct cno_stream_t *s,
 }
 
 int cno__h1_write_error(struct cno_connection_t *c, int status, const char *text) {
-    char answer[512];
-    int size = snprintf(answer, sizeof(answer),
-                        "HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-type: text/plain\r\n"
-                        "content-length: %zu\r\n\r\n",
-                        status, cno__reason_phrase(status).data, strlen(text) + 1);
-    if (!c->current || c->current->method != CNO__METHOD_HEAD)
-        size += snprintf(answer + size, sizeof(answer) - (size_t)size, "%s\n", text);
-    return cno__bytes_append(&c->out, answer, (size_t)size);
+    static const uint8_t ids[CNO_MAX_DEFAULTS + 1] = {CNO_NAME_OTHER};
+    struct cno_header_t list[CNO_MAX_DEFAULTS + 1] = {
+        {{"content-type", 12}, {"text/plain", 10}, 0, 0}};
+    struct cno_message_t msg = {.code = status, .headers = list};
+    struct framing_fields add = {.has_length = 1, .close = 1, .length = strlen(text) + 1};
+    struct request_line none = {0};
+    msg.headers_len = 1 + cno__refusal_fields(c->refusal_fields, list + 1);
+    size_t start = c->out.size;
+    int has_body = !c->current || c->current->method != CNO__METHOD_HEAD;
+    if (write_fields(c, &msg, ids, &add, &none))
+        return CNO_ERROR;
+    if (has_body &&
+        (cno__bytes_append(&c->out, text, strlen(text)) || cno__bytes_append(&c->out, "\n", 1))) {
+        c->out.size = start;  // not half of an answer
+        return CNO_ERROR;
+    }
+    return CNO_OK;
 }

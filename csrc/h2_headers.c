@@ -96,16 +96,47 @@ static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
     return fault ? cno__h2_refuse_stream(c, s, fault) : cno__h2_finish_reading(c, s, &tail);
 }
 
+// The pseudo-fields of a block that is too large, as far as they were stored.
+static void peek_request(const struct cno_hpack_fields_t *fields, struct cno_message_t *msg) {
+    size_t size = 0;
+    for (size_t i = 0; i < fields->count && i < fields->capacity; i++) {
+        const struct cno_header_t *field = &fields->list[i];
+        size += field->name.size + field->value.size + 32;
+        if (size > fields->max_size || field->id < CNO_NAME_P_AUTHORITY ||
+            field->id > CNO_NAME_P_UNKNOWN)
+            return;
+        if (field->id == CNO_NAME_P_METHOD)
+            msg->method = field->value;
+        if (field->id == CNO_NAME_P_PATH)
+            msg->path = field->value;
+    }
+}
+
+// The next fault that is told is about this request: what is well-formed of its start goes with it.
+static void note_refused(struct cno_connection_t *c, struct cno_message_t *msg) {
+    if (!cno__name_is_token(msg->method.data, msg->method.size))
+        msg->method.size = 0;
+    if (cno__target_span(msg->path.data, msg->path.size) != msg->path.size)
+        msg->path.size = 0;
+    msg->headers_len = 0;
+    c->refused = cno__is_server(c) ? msg : NULL;
+}
+
 // 431 and the end of a stream whose head was larger than we take; the HPACK table is in sync.
-static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s, int end_stream) {
+static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s,
+                            const struct cno_hpack_fields_t *fields, int end_stream) {
     if (!cno__is_server(c) || s->writing != CNO_AT_HEAD)
         return cno__h2_refuse_stream(c, s, &TOO_LARGE);
-    struct cno_message_t msg = {.code = 431};
+    struct cno_header_t list[CNO_MAX_DEFAULTS];
+    struct cno_message_t msg = {.code = 431, .headers = list}, refused = {0};
     int r = cno__h2_spend_reset(c);
     if (r)
         return r;
+    peek_request(fields, &refused);
+    note_refused(c, &refused);
     if (cno__tell_fault(c, s->id, &TOO_LARGE, TOO_LARGE.status))
         return CNO_ERROR;
+    msg.headers_len = cno__refusal_fields(c->refusal_fields, list);
     if (s->writing != CNO_AT_HEAD)  // on_fault answered it, or reset it
         return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
     if (cno__h2_write_head(c, s, &msg, 0, 1))
@@ -189,7 +220,7 @@ static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id
     return CNO__FIRE(c, on_message_push, id, &msg, parent) ? CNO_ERROR : CNO_OK;
 }
 
-static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promised, uint8_t flags,
                        struct cno_buffer_t block) {
     struct cno_header_t list[CNO_MAX_HEADERS_STORED];
     struct cno_hpack_fields_t fields = {list, c->limits.fields,
@@ -199,14 +230,17 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
         return cno_error()->code == CNO_ERRNO_PROTOCOL ? CNO__REFUSED : CNO_ERROR;
     }
     int too_large = fields.count > fields.capacity || fields.size > fields.max_size;
+    int end_stream = flags & CNO_FLAG_END_STREAM;
     if (promised)
         return take_promise(c, id, promised, list, fields.count, too_large);
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
     if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended it
         return r;
+    if (flags & CNO_FLAG_SELF_DEPENDENT)
+        return cno__h2_refuse_stream(c, s, &cno__h2_self_dependency);
     if (too_large)
-        return answer_too_large(c, s, end_stream);
+        return answer_too_large(c, s, &fields, end_stream);
     if (s->reading == CNO_AT_BODY)
         return take_trailers(c, s, &fields, end_stream);
     struct cno_message_t msg = {0};
@@ -215,8 +249,10 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
     const struct cno__fault *fault =
         cno__is_server(c) ? cno__request_h2(list, fields.count, extended, &msg, &meta)
                           : cno__response_h2(list, fields.count, &msg, &meta);
-    if (fault)
+    if (fault) {
+        note_refused(c, &msg);
         return cno__h2_refuse_stream(c, s, fault);
+    }
     if (meta.has_priority && !(s->priority & CNO__PRIORITY_FRAME))
         s->priority = meta.priority;
     if (cno__is_server(c)) {
@@ -230,9 +266,9 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
     return take_head(c, s, &msg, &meta, end_stream);
 }
 
-static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
+static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, uint8_t flags,
                       struct cno_buffer_t block) {
-    int r = take_fields(c, id, promised, end_stream, block);
+    int r = take_fields(c, id, promised, flags, block);
     // A large head must not be kept until the next one.
     if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
         cno_hpack_release(&c->decoder);
@@ -248,7 +284,7 @@ static int begin_block(struct cno_connection_t *c, const struct cno__frame *fram
     if (fragment.size > CNO_MAX_HEADER_BLOCK)
         return cno__refuse(c, &CONTINUATION_FLOOD, 0);
     if (frame->flags & CNO_FLAG_END_HEADERS)
-        return take_block(c, stream, promised, frame->flags & CNO_FLAG_END_STREAM, fragment);
+        return take_block(c, stream, promised, frame->flags, fragment);
     c->block_stream = stream;
     c->block_promised = promised;
     c->block_flags = frame->flags;
@@ -296,7 +332,7 @@ int cno__h2_continuation(struct cno_connection_t *c, struct cno__frame *frame) {
         return CNO_OK;
     uint32_t stream = c->block_stream;
     c->block_stream = 0;
-    r = take_block(c, stream, c->block_promised, c->block_flags & CNO_FLAG_END_STREAM,
+    r = take_block(c, stream, c->block_promised, c->block_flags,
                    (struct cno_buffer_t){c->block.data, c->block.size});
     cno__bytes_clear(&c->block);
     return r;

@@ -16,6 +16,9 @@ const struct cno__fault cno__h2_idle_stream = {0, CNO_RST_PROTOCOL_ERROR, "idle-
                                                "frame on a stream not begun (RFC 9113 5.1)"};
 const struct cno__fault cno__h2_ended_stream = {0, CNO_RST_STREAM_CLOSED, "ended-stream",
                                                 "frame after END_STREAM (RFC 9113 5.1)"};
+const struct cno__fault cno__h2_self_dependency = {
+    0, CNO_RST_PROTOCOL_ERROR, "self-dependency",
+    "a stream that depends on itself (RFC 7540 5.3.1)"};
 FAULT(RESERVED_STREAM, PROTOCOL_ERROR, "reserved-stream",
       "frame that a promised stream cannot get (RFC 9113 5.1)");
 FAULT(WINDOW_EXCEEDED, FLOW_CONTROL_ERROR, "window-exceeded",
@@ -69,10 +72,13 @@ static int refuse_frame(struct cno_connection_t *c, struct cno_stream_t *s,
     return s ? cno__h2_refuse_stream(c, s, fault) : cno__refuse(c, fault, 0);
 }
 
-// RFC 9113 section 5.3.2: deprecated, and never acted upon.
+// RFC 9113 section 5.3.2: deprecated, and never acted upon. A stream that is not there cannot be reset,
+// so a fault of an idle or a closed one is an error of the connection, as it is for nghttp2.
 static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
     if (frame->size != 5)
         return refuse_frame(c, cno__stream_find(c, frame->stream), &BAD_PRIORITY);
+    if ((cno__read4(frame->payload) & 0x7fffffff) == frame->stream)
+        return refuse_frame(c, cno__stream_find(c, frame->stream), &cno__h2_self_dependency);
     return cno__h2_spend_overhead(c);
 }
 
@@ -88,8 +94,9 @@ static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return cno__h2_spend_overhead(c);
-    // A server whose answer is complete has lost nothing, and what we began bounds itself.
-    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing == CNO_AT_END);
+    // A client may leave a response that has begun, such as a stream of events, as often as it likes:
+    // the work of the server was not for nothing. The number of streams of our own bounds itself.
+    int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing != CNO_AT_HEAD);
     int r = harmless ? CNO_OK : cno__h2_spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
 }

@@ -37,21 +37,35 @@ FAULT(NO_HOST, 400, "missing-host", "no Host (RFC 9112 3.2)");
 FAULT(TWO_HOSTS, 400, "repeated-host", "Host more than once (RFC 9112 3.2)");
 FAULT(BAD_HOST, 400, "bad-host", "Host is not a host with an optional port (RFC 9110 7.2)");
 FAULT(HOST_MISMATCH, 400, "host-mismatch",
-      "Host and the target name different hosts (RFC 9113 8.3.1)");
+      "Host and :authority name different hosts (RFC 9113 8.3.1)");
 
 static int is(struct cno_buffer_t a, const char *literal) {
     return a.size == strlen(literal) && !memcmp(a.data, literal, a.size);
 }
 
-// Hosts are names in any case (RFC 3986 section 3.2.2).
-static int same_host(struct cno_buffer_t a, struct cno_buffer_t b) {
-    if (a.size != b.size)
-        return 0;
-    for (size_t i = 0; i < a.size; i++)
-        if (a.data[i] != b.data[i] && cno__tchar_lower[(unsigned char)a.data[i]] !=
-                                          cno__tchar_lower[(unsigned char)b.data[i]])
-            return 0;
-    return 1;
+// A valid host and port without the port where that is empty or the default one of the scheme
+// (RFC 3986 section 6.2.3).
+static struct cno_buffer_t without_default_port(struct cno_buffer_t host,
+                                                struct cno_buffer_t scheme) {
+    size_t digits = 0;
+    while (digits < host.size && host.data[host.size - digits - 1] >= '0' &&
+           host.data[host.size - digits - 1] <= '9')
+        digits++;
+    if (digits == host.size || host.data[host.size - digits - 1] != ':')
+        return host;
+    struct cno_buffer_t port = {host.data + host.size - digits, digits};
+    int is_default = !digits ||
+                     (is(port, "80") && cno__equals_icase(scheme.data, scheme.size, "http")) ||
+                     (is(port, "443") && cno__equals_icase(scheme.data, scheme.size, "https"));
+    return (struct cno_buffer_t){host.data, is_default ? host.size - digits - 1 : host.size};
+}
+
+// Whether two valid values of :authority or Host name the same host and port: in any case
+// (RFC 3986 section 3.2.2), with or without the default port.
+static int same_host(struct cno_buffer_t a, struct cno_buffer_t b, struct cno_buffer_t scheme) {
+    a = without_default_port(a, scheme);
+    b = without_default_port(b, scheme);
+    return a.size == b.size && cno__same_icase(a.data, b.data, a.size);
 }
 
 enum CNO__METHOD cno__method(struct cno_buffer_t method) {
@@ -250,8 +264,10 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
         return &NO_HOST;
     if (!is_host(authority) || !is_host(host))
         return &BAD_HOST;
-    return seen[CNO_NAME_P_AUTHORITY] && host.data && !same_host(authority, host) ? &HOST_MISMATCH
-                                                                                  : NULL;
+    if (seen[CNO_NAME_P_AUTHORITY] && host.data &&
+        !same_host(authority, host, pseudo.value[CNO_NAME_P_SCHEME]))
+        return &HOST_MISMATCH;
+    return NULL;
 }
 
 const char *cno__request_lacks_h2(const struct cno_message_t *msg) {
@@ -466,12 +482,10 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
     struct cno_buffer_t authority = cno__authority_of(head->target);
     meta->at = head->target.data;
     meta->method = (uint8_t)cno__method(head->method);
+    // The authority of absolute-form replaces whatever Host says (RFC 9112 section 3.2.2).
     if (authority.data) {
         if (!authority.size || !is_host(authority))
             return &BAD_TARGET;
-        meta->at = host.data;
-        if (host.data && !same_host(host, authority))
-            return &HOST_MISMATCH;
     } else if (meta->method == CNO__METHOD_CONNECT) {
         if (!cno__host_is_valid(head->target.data, head->target.size, 1))
             return &BAD_TARGET;

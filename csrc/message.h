@@ -3,6 +3,7 @@
 #pragma once
 
 #include "chars.h"
+#include "config.h"
 #include "core.h"
 #include "fault.h"
 #include "h1_parse.h"
@@ -118,6 +119,10 @@ int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t targ
 
 // The same for HTTP/1, where it may also be a whole http or https URI (RFC 9112 section 3.2).
 int cno__target_is_valid_h1(struct cno_buffer_t method, struct cno_buffer_t target);
+
+// Copies to `list`, which has room for CNO_MAX_DEFAULTS, those of the caller's fields that a response of
+// the engine's own may carry (see cno_connection_t.refusal_fields). Returns how many.
+size_t cno__refusal_fields(const struct cno_fields_t *, struct cno_header_t *list);
 
 // cno__check_out for a trailer section, which has no pseudo-fields nor what is barred from it.
 const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,

@@ -91,6 +91,23 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
     return NULL;
 }
 
+size_t cno__refusal_fields(const struct cno_fields_t *fields, struct cno_header_t *list) {
+    uint8_t ids[CNO_MAX_DEFAULTS];
+    struct cno__out_meta meta = {0};
+    size_t at = 0, kept = 0;
+    if (!fields || fields->count > CNO_MAX_DEFAULTS ||
+        cno__check_out(fields->list, fields->count, 1, ids, &meta, &at) || meta.pseudo)
+        return 0;
+    uint32_t skipped = CNO__DROPPED_H2 | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) |
+                       CNO__NAMED(CNO_NAME_HOST) | CNO__NAMED(CNO_NAME_TE);
+    for (size_t i = 0; i < fields->count; i++) {
+        struct cno_buffer_t name = fields->list[i].name;
+        if (!(skipped >> ids[i] & 1) && !cno__equals_icase(name.data, name.size, "content-type"))
+            list[kept++] = fields->list[i];
+    }
+    return kept;
+}
+
 const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
                                 uint8_t *ids, size_t *at) {
     struct cno__out_meta meta = {0};

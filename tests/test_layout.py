@@ -130,8 +130,9 @@ MAY_INCLUDE = {leaf: LEAVES | {"core.h"} for leaf in LEAVES} | {
     "h2c.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "core.c": LEAVES | {"core.h", "message.h", "conn.h"},
     "batch.h": PUBLIC,
-    "batch_answer.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},
-    "batch.c": PUBLIC | {"batch.h", "chars.h", "config.h", "marshal.h"},
+    "answer.h": PUBLIC | {"batch.h"},
+    "batch_answer.c": PUBLIC | {"batch.h", "answer.h", "chars.h", "config.h", "marshal.h"},
+    "batch.c": PUBLIC | {"batch.h", "answer.h", "chars.h", "config.h", "marshal.h"},
 }
 
 FOREIGN = re.compile(r"sys/|time\.h|unistd|pthread|socket|netinet|Python\.h|signal\.h|threads\.h")

@@ -382,7 +382,7 @@ class Requester(Carrier):
         raise NotImplementedError
 
     def _on_fault(self, event: Event) -> None:
-        _, stream, reason, _, _, text = event
+        _, stream, reason, _, _, text = event[:6]
         failure = BadResponse(f"{self._name()} broke the protocol: {text} ({reason})", reason)
         if not stream:
             self._failure = self._failure or failure

@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
             self._update_reading()
 
     def _on_fault(self, event: Event) -> None:
-        _, stream, reason, wire, offset, text = event
+        _, stream, reason, wire, offset, text = event[:6]
         peer = peer_name(self)
         where = f" stream {stream}" if stream else ""
         log.warning(

@@ -168,6 +168,102 @@ static void test_defaults(void) {
     cno_batch_free(NULL);
 }
 
+// ---- what the engine refuses by itself ---------------------------------------------------------
+
+// Whether the only HEADERS frame in the output has this field.
+static int sends_field(const struct cno_batch_t *b, const char *name, const char *value) {
+    struct cno_header_t list[16];
+    struct cno_hpack_fields_t fields = {list, 16, 4096, 0, 0};
+    struct cno_hpack_t table;
+    int found = 0;
+    cno_hpack_init(&table, 4096);
+    for (size_t at = 0; at < b->out_size;) {
+        const unsigned char *u = (const unsigned char *)b->out + at;
+        size_t size = (size_t)u[0] << 16 | (size_t)u[1] << 8 | u[2];
+        if (u[3] == 1)
+            CHECK(!cno_hpack_decode(&table, (struct cno_buffer_t){b->out + at + 9, size}, &fields));
+        at += 9 + size;
+    }
+    for (size_t i = 0; i < fields.count; i++)
+        found += wire_is(list[i].name.data, list[i].name.size, name) &&
+                 wire_is(list[i].value.data, list[i].value.size, value);
+    cno_hpack_fini(&table);
+    return found == 1;
+}
+
+#define DATE(value) \
+    LIST("\2", ")\2s\4\0\0\0dates\1\0\0\0" value ")\2s\14\0\0\0content-types\1\0\0\0t")
+
+// Whether FAULT ends with this method and this target, or, with NULL, with None and None.
+static int tells_request(const struct cno_batch_t *b, const char *method, const char *target) {
+    char part[64];
+    if (!method)
+        return TELLS(b, "NN");
+    size_t size = (size_t)snprintf(part, sizeof(part), "%c%ss%c", (char)strlen(method), method,
+                                   (char)strlen(target));
+    if (!*method)
+        part[0] = 0, size = 2, part[1] = 's', part[size++] = (char)strlen(target);
+    memset(part + size, 0, 3);
+    memcpy(part + size + 3, target, strlen(target));
+    return holds(b->events, b->events_size, part, size + 3 + strlen(target));
+}
+
+static void test_refusals(void) {
+    static const struct {
+        const char *input, *status, *method, *target;
+    } all[] = {
+        {"GET /a HTTP/1.1\\r\\n\\r\\n", "HTTP/1.1 400 ", "GET", "/a"},
+        {"HEAD /a HTTP/1.1\\r\\n\\r\\n", "HTTP/1.1 400 ", "HEAD", "/a"},
+        {"GET /a\\x80 HTTP/1.1\\r\\n\\r\\n", "HTTP/1.1 400 ", "GET", ""},
+        {"G(T /a HTTP/1.1\\r\\n\\r\\n", "HTTP/1.1 400 ", "", ""},
+        {"{6*\\r\\n}", "HTTP/1.1 400 ", NULL, NULL},
+        {"GET /{8184*a} HTTP/1.1", "HTTP/1.1 414 ", "GET", "/aaa"},
+        {"GET /a HTTP/1.1\\r\\n{200*x: y\\r\\n}\\r\\n", "HTTP/1.1 431 ", "GET", "/a"},
+        {"GET /a HTTP/2.0\\r\\n\\r\\n", "HTTP/1.1 505 ", "GET", "/a"},
+        {"GET /a HTTP/1.1\\r\\nHost: h\\r\\nTransfer-Encoding: x\\r\\n\\r\\n", "HTTP/1.1 501 ",
+         "GET", "/a"},
+        {"POST /a HTTP/1.1\\r\\nHost: h\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nx\\r\\n",
+         "HTTP/1.1 400 ", NULL, NULL},
+    };
+    struct cno_defaults_t *defaults = cno_defaults_new();
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        CHECK(!cno_defaults_set(defaults, DATE("1")));
+        struct cno_batch_t *b = start(0, CNO_BATCH_GATEWAY);
+        b->defaults = defaults;
+        feed(b, "");
+        CHECK(!cno_defaults_set(defaults, DATE("2")));
+        feed(b, all[i].input);
+        CHECK(holds(b->out, b->out_size, all[i].status, strlen(all[i].status)));
+        CHECK(SENDS(b, "\r\ndate: 2\r\n") && SENDS(b, "content-type: text/plain\r\n"));
+        CHECK(!SENDS(b, "content-type: t\r\n") && SENDS(b, "\r\nconnection: close\r\n\r\n"));
+        CHECK(tells_request(b, all[i].method, all[i].target) ||
+              (!strcmp(all[i].target, "/aaa") && TELLS(b, "\3GETs\371\037\0\0/aaa")));
+        cno_batch_free(b);
+    }
+    struct cno_batch_t *b = start(0, CNO_BATCH_GATEWAY);
+    b->defaults = defaults;
+    feed(b, "CONNECT h:1 HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n");
+    CHECK(SENDS(b, "HTTP/1.1 501 ") && SENDS(b, "date: 2\r\n") && !TELLS(b, "CONNECT"));
+    cno_batch_free(b);
+    b = start(1, CNO_BATCH_GATEWAY);
+    b->defaults = defaults;
+    CHECK(feed(b, "PREFACE;SETTINGS 0 -;HEADERS 1 END_STREAM|END_HEADERS @get 200*x=y") > 0);
+    CHECK(tells_request(b, "GET", "/") && sends_field(b, ":status", "431"));
+    CHECK(sends_field(b, "date", "2") && !sends_field(b, "content-type", "t"));
+    CHECK(feed(b, "HEADERS 3 END_STREAM|END_HEADERS :method=GET :scheme=http :path=x") > 0);
+    CHECK(tells_request(b, "GET", "x"));
+    CHECK(feed(b, "HEADERS 5 END_HEADERS @post content-length=2") > 0);
+    CHECK(feed(b, "DATA 5 END_STREAM t:x") > 0 && tells_request(b, NULL, NULL));
+    cno_batch_free(b);
+    b = start(1, CNO_BATCH_GATEWAY);
+    b->defaults = defaults;
+    CHECK(feed(b, "PREFACE;SETTINGS 0 -;HEADERS 1 END_HEADERS :method=CONNECT :authority=h:1") >=
+          0);
+    CHECK(sends_field(b, ":status", "501") && sends_field(b, "date", "2"));
+    cno_batch_free(b);
+    cno_defaults_free(defaults);
+}
+
 static int refused(int result) {
     return result == CNO_ERROR && cno_error()->code == CNO_ERRNO_ASSERTION;
 }
@@ -201,6 +297,7 @@ int main(void) {
     test_connect();
     test_lengths();
     test_defaults();
+    test_refusals();
     test_wrong_fields();
     test_whole_messages();
     return finish();

@@ -793,6 +793,42 @@ static void test_pipeline(void) {
 
 // ---- memory ------------------------------------------------------------------------------------
 
+// The fields of refusals are read when one is written, and are left out when they cannot be sent.
+static void test_refusal_fields(void) {
+    struct cno_header_t list[CNO_MAX_DEFAULTS + 1];
+    static const struct {
+        const char *name, *value, *sent;
+        size_t times;
+    } all[] = {
+        {"date", "x", "\r\ndate: x\r\n", 1},
+        {"Date", "x", NULL, 1},
+        {":date", "x", NULL, 1},
+        {"date", "\n", NULL, 1},
+        {"connection", "keep-alive", NULL, 1},
+        {"content-length", "7", NULL, 1},
+        {"content-type", "text/html", NULL, 1},
+        {"transfer-encoding", "chunked", NULL, 1},
+        {"x", "y", "\r\nx: y\r\nx: y\r\n", 16},
+        {"x", "y", NULL, 17},
+        {"date", "x", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        struct cno_fields_t fields = {list, all[i].times};
+        struct site *s = site(0);
+        s->c.refusal_fields = &fields;
+        for (size_t k = 0; k < CNO_MAX_DEFAULTS + 1; k++)
+            list[k] = (struct cno_header_t){
+                {all[i].name, strlen(all[i].name)}, {all[i].value, strlen(all[i].value)}, 0, 0};
+        CHECK(cno_consume(&s->c, "GET / HTTP/1.1\r\n\r\n", 18) == CNO_ERROR);
+        const char *plain = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n"
+                            "content-length: 23\r\nconnection: close\r\n\r\nno Host";
+        CHECK(all[i].sent ? strstr(s->out.data, all[i].sent) != NULL
+                          : !strncmp(s->out.data, plain, strlen(plain)));
+        CHECK(!cno_refused(&s->c));
+        leave(s);
+    }
+}
+
 static void test_memory(void) {
     cno_set_allocator(&COUNTING);
     struct site *s = site(1);
@@ -834,6 +870,7 @@ int main(void) {
     test_settings_unacked();
     test_ids_run_out();
     test_pipeline();
+    test_refusal_fields();
     test_memory();
     return finish();
 }
