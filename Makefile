@@ -14,9 +14,9 @@ SOURCES := $(sort $(wildcard csrc/*.c))
 HEADERS := $(sort $(wildcard csrc/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
 GENERATED := csrc/hpack_tables.h
-ACCEL := cno/_accel.c cno/_accel_request.c cno/_accel.h
+FAST := $(sort $(wildcard cno/engine/*.[ch]))
 EXAMPLES_C := $(sort $(wildcard examples/*.c))
-FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(ACCEL) $(EXAMPLES_C) \
+FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(FAST) $(EXAMPLES_C) \
 	$(wildcard tests/c/*.[ch] tests/fuzz/*.[ch])
 
 OBJECTS := $(SOURCES:csrc/%.c=obj/%.o)
@@ -147,7 +147,7 @@ $(BASE): pyproject.toml
 	$(BIN)/python -m pip install -q "setuptools>=77" "cffi>=1.17"
 	@touch $@
 
-$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) $(ACCEL) tools/ffi_build.py setup.py pyproject.toml
+$(ENGINE): $(BASE) $(SOURCES) $(HEADERS) $(FAST) tools/ffi_build.py setup.py pyproject.toml
 	$(BIN)/python -m pip install -q --no-build-isolation -e .
 	@touch $@
 
@@ -189,7 +189,7 @@ lint-py: $(TESTENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-ACCEL_FLAGS = -DPy_LIMITED_API=0x030A0000 -Icsrc -isystem \
+FAST_FLAGS = -DPy_LIMITED_API=0x030A0000 -D_POSIX_C_SOURCE=200809L -Icsrc -Icno/engine -isystem \
 	$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 
 # With the package and what it imports installed, or mypy sees less.
@@ -203,10 +203,10 @@ lint-c: $(BASE) obj/include/cno
 		gcc $(WARNINGS) -Iobj/include -O2 -c $$source -o /dev/null; \
 		clang $(WARNINGS) -Iobj/include -fsyntax-only $$source; \
 	done
-	@set -e; for source in $(filter %.c,$(ACCEL)); do \
+	@set -e; for source in $(filter %.c,$(FAST)); do \
 		echo "gcc, clang: $$source"; \
-		gcc $(WARNINGS) $(ACCEL_FLAGS) -O2 -c $$source -o /dev/null; \
-		clang $(WARNINGS) $(ACCEL_FLAGS) -fsyntax-only $$source; \
+		gcc $(WARNINGS) $(FAST_FLAGS) -O2 -c $$source -o /dev/null; \
+		clang $(WARNINGS) $(FAST_FLAGS) -fsyntax-only $$source; \
 	done
 
 lint-c-style:
@@ -297,6 +297,6 @@ bench-engine: $(BASE) obj/libcno.a
 	$(BIN)/python benchmarks/engine/run.py $(BENCH_ARGS)
 
 clean:
-	rm -rf obj build dist $(VENV) *.egg-info cno/*.so
+	rm -rf obj build dist $(VENV) *.egg-info cno/engine/*.so
 	rm -rf .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

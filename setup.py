@@ -12,19 +12,19 @@ cpython = platform.python_implementation() == "CPython"
 limited_api = cpython and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # Only makes things faster, and only there.
-accel = Extension(
-    "cno._accel",
-    sources=["cno/_accel.c", "cno/_accel_request.c"],
-    include_dirs=["csrc"],
-    depends=[*glob("csrc/*.h"), "cno/_accel.h"],
+fast = Extension(
+    "cno.engine._fast",
+    sources=sorted(glob("cno/engine/*.c")),
+    include_dirs=["csrc", "cno/engine"],
+    depends=[*glob("csrc/*.h"), *glob("cno/engine/*.h")],
     define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
-    extra_compile_args=["-O2", "-fvisibility=hidden", "-std=c11"],
+    extra_compile_args=["-O2", "-fvisibility=hidden", "-std=gnu11"],
     py_limited_api=limited_api,
     optional=True,
 )
 
 setup(
     cffi_modules=["tools/ffi_build.py:ffibuilder"],
-    ext_modules=[accel] if cpython else [],
+    ext_modules=[fast] if cpython else [],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if limited_api else {},
 )

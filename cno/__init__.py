@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from cno.client.protocol import Client, Push, Response
     from cno.process.service import serve
     from cno.process.supervisor import run
-    from cno.server.connection import ClientDisconnected
     from cno.server.protocol import Server, ServerGroup
+    from cno.server.reply import ClientDisconnected
     from cno.server.request import Request
     from cno.transport.channel import Channel
 
@@ -74,7 +74,7 @@ _HOMES = {
     ),
     "Channel": "cno.transport.channel",
     "Client": "cno.client.protocol",
-    "ClientDisconnected": "cno.server.connection",
+    "ClientDisconnected": "cno.server.reply",
     "Push": "cno.client.protocol",
     "Request": "cno.server.request",
     "Response": "cno.client.protocol",

@@ -1,150 +1,239 @@
-"""ASGI over HTTP: a version-blind request.
+"""ASGI applications over HTTP, whatever its version.
 
-Framing is the engine's; sockets are somebody else's.
+A request head becomes a call of the application; what the application sends becomes a Reply.
+Framing is the engine's, and sockets are somebody else's. The compiled twin of Request is in
+cno/engine/_fast_request.c.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
-from marshal import dumps
+import time
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
-from cno.engine.errors import Disconnected, StreamGone, UsageError
-from cno.engine.events import MESSAGE_EXPECT, MESSAGE_FINAL, Event
+from cno.engine.events import HEAD_FLAGS, HEAD_STREAM, MESSAGE_EXPECT, MESSAGE_FINAL, Event
 from cno.engine.fields import Fields
 from cno.gateway.interface import App, Message, Scope
 from cno.gateway.scope import http_scope
-from cno.observe.logs import ACCESS
-from cno.observe.logs import access as access_log
+from cno.observe import access
 from cno.observe.logs import error as log
-from cno.server.connection import FAILED, FAILED_FIELDS, ClientDisconnected, ServerConnection
-from cno.transport.connection import QUANTUM, peer_name
+from cno.server.connection import ServerConnection
+from cno.server.reply import DONE, FAILED, HELD, ClientDisconnected, Reply
+from cno.transport.connection import peer_name
 
-# How far a response is.
-_WAITING, _HELD, _BODY, _DONE = range(4)
+# The status in the access log when the client has gone before there was any, as nginx has it.
+CLIENT_LEFT = 499
 
 
 class Site(NamedTuple):
-    """What all requests of a gateway have in common."""
+    """What all requests to one application have in common."""
 
     app: App
     state: dict[str, Any] | None  # of the lifespan
     access_log: bool
 
 
+class Inbox:
+    """What an application receives of one request: its body, then the client's end."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_delivered",
+        "_expect",
+        "_hung_up",
+        "_reply",
+        "_size",
+        "_told",
+        "_waiters",
+        "complete",
+        "shut",
+    )
+
+    def __init__(
+        self, connection: ServerConnection, reply: Reply, complete: bool, expect: bool
+    ) -> None:
+        """`complete`: the request has no body; `expect`: the client waits for 100 (Continue)."""
+        self._connection = connection
+        self._reply = reply
+        self._chunks: list[bytes] = []
+        self._size = 0  # bytes of them
+        self._expect = expect
+        self._delivered = False  # the application has the end of the body
+        self._told = False  # receive() has a reason for http.disconnect while the client listens
+        self._hung_up = False  # which is that the client has closed its side
+        self._waiters: list[asyncio.Future[None]] = []
+        self.complete = complete  # all of the body has come
+        self.shut = False  # the application knows that the client has closed its side
+
+    # ---- what comes ---------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> int:
+        """A part of the body; returns how many bytes wait."""
+        self._chunks.append(data)
+        self._size += len(data)
+        self.wake()
+        return self._size
+
+    def wake(self) -> None:
+        """Something has changed for the calls of receive() that wait."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def disconnect(self, hung_up: bool) -> None:
+        """Lets receive() say http.disconnect once the body is delivered."""
+        self._told = True
+        self._hung_up = self._hung_up or hung_up
+        self.wake()
+
+    def awaited(self) -> object | None:
+        """The newest call of receive() that waits for more of the body."""
+        return self._waiters[-1] if self._waiters and not self.complete else None
+
+    # ---- what the application does ------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """http.request with what has come of the body, then http.disconnect. Cancelling the call
+        loses nothing."""
+        if self._expect:
+            self._ask_for_body()
+        while True:
+            state = self._reply.state
+            if state == DONE or (state == FAILED and not self.complete):
+                break
+            if self._chunks or (self.complete and not self._delivered):
+                return self._take()
+            if self._delivered and (state == FAILED or self._told):
+                break
+            waiter = self._connection.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+        self.shut = self._hung_up
+        return {"type": "http.disconnect"}
+
+    def _take(self) -> Message:
+        chunks, size = self._chunks, self._size
+        self._chunks, self._size, self._delivered = [], 0, self.complete
+        if not self.complete:
+            self._connection.consumed(self._reply.id, size)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return {"type": "http.request", "body": body, "more_body": not self.complete}
+
+    def _ask_for_body(self) -> None:
+        """100 (RFC 9110 section 15.2.1), now that the application wants the body."""
+        self._expect = False
+        if self._reply.state <= HELD and not self._chunks:
+            self._connection.engine.head(self._reply.id, 100, b"", b"", b"", False)
+            self._connection.flush_soon()
+
+
 class Request:
     """One HTTP request and its response: `receive` and `send` of the application."""
 
-    # What most requests never change is kept in the class.
-    _body: list[bytes] | None = None  # what came and was not received yet
-    _buffered = 0  # octets of it
-    _expect = False  # the client waits for 100
-    _delivered = False  # the application has the end of the body
-    _hung_up = False  # the client says no more
-    _lost = False  # and does not listen either
-    _shut = False  # nothing that is sent matters any more
-    _state = _WAITING
-    _status = 0
-    _fields: Any = b""  # marshalled
-    _waiters: Sequence[asyncio.Future[None]] = ()
-
-    task: asyncio.Task[None]
+    __slots__ = (
+        "__weakref__",
+        "_app",
+        "_expect",
+        "_inbox",
+        "began",
+        "body_done",
+        "connection",
+        "id",
+        "reply",
+        "scope",
+        "task",
+    )
 
     def __init__(self, site: Site, connection: ServerConnection, base: Scope, event: Event) -> None:
         """`base` is what cno.gateway.scope says of the connection, `event` a HEAD."""
         self.connection = connection
-        self.id: int = event[1]
-        self.body_done = event[2] & MESSAGE_FINAL != 0
+        self.id: int = event[HEAD_STREAM]
+        self.body_done = event[HEAD_FLAGS] & MESSAGE_FINAL != 0
         self.scope = http_scope(base, event, site.state)
+        self.reply: Reply = connection.make_reply(
+            connection, self.id, self if site.access_log else None
+        )
+        self.task: asyncio.Task[None] | None = None
+        self.began = time.monotonic() if site.access_log else 0.0
         self._app = site.app
-        self._access_log = site.access_log
-        if event[2] & MESSAGE_EXPECT:
-            self._expect = True
+        self._expect = event[HEAD_FLAGS] & MESSAGE_EXPECT != 0
+        self._inbox: Inbox | None = None  # made when it is needed
 
     # ---- what the connection does -------------------------------------------------------------
 
+    @property
+    def inbox(self) -> Inbox:
+        """What there is to receive."""
+        if self._inbox is None:
+            self._inbox = Inbox(self.connection, self.reply, self.body_done, self._expect)
+        return self._inbox
+
     def feed(self, data: bytes) -> int:
-        """A part of the body; returns how many octets wait."""
-        if self._body is None:
-            self._body = [data]
-        else:
-            self._body.append(data)
-        self._buffered += len(data)
-        if self._waiters:
-            self._wake()
-        return self._buffered
+        """A part of the body; returns how many bytes wait."""
+        return self.inbox.feed(data)
 
     def feed_end(self, trailers: Fields | None) -> None:  # noqa: ARG002
         """The body is complete. ASGI has no event for trailers."""
         self.body_done = True
-        if self._waiters:
-            self._wake()
+        if self._inbox is not None:
+            self._inbox.complete = True
+            self._inbox.wake()
 
     def hang_up(self) -> None:
-        """The client has closed its side: receive() says so, send() goes on."""
-        self._hung_up = True
-        self._wake()
+        """The client has closed its side: receive() says so, and send() goes on until it has."""
+        self.inbox.disconnect(True)
 
-    @property
-    def unanswered(self) -> bool:
-        """Whether nothing was answered yet."""
-        return self._state in (_WAITING, _HELD)
+    def wind_up(self) -> None:
+        """The server wants to end: receive() says http.disconnect, and send() goes on."""
+        self.inbox.disconnect(False)
 
     def awaited(self) -> object | None:
-        """What waits for more of the body."""
-        return self._waiters[-1] if self._waiters and not self.body_done else None
+        """The reader that waits for more of the body."""
+        return None if self._inbox is None else self._inbox.awaited()
 
     def lost(self) -> None:
         """Nothing can be sent any more."""
-        self._lost = self._shut = True
+        self.reply.lost()
         self._wake()
 
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, ()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def cancel(self) -> None:
+        """Cancels the application."""
+        if self.task is not None:
+            self.task.cancel()
 
-    # ---- receive ------------------------------------------------------------------------------
+    def answered(self, reply: Reply) -> None:
+        """The response is over."""
+        answered(self, reply)
+
+    def begin(self) -> None:
+        """Calls the application in a task."""
+        self.task = self.connection.start(self.run())
+
+    async def run(self) -> None:
+        """The task of a request."""
+        try:
+            await self._app(self.scope, self.receive, self.send)
+        except Exception as error:
+            app_failed(self, error)
+        finally:
+            if self.reply.state < DONE:
+                app_ended(self)
+            self.connection.returned(self)
+
+    def _wake(self) -> None:
+        if self._inbox is not None:
+            self._inbox.wake()
+
+    # ---- what the application does ------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """http.request with what has come of the body, then http.disconnect. Cancelling it loses
-        nothing."""
-        if self._expect:
-            self._continue()
-        while True:
-            if self._state == _DONE or (self._lost and not self.body_done):
-                break
-            if self._body or (self.body_done and not self._delivered):
-                return self._request()
-            if self._delivered and (self._lost or self._hung_up):
-                break
-            waiter = self.connection.loop.create_future()
-            self._waiters = [*self._waiters, waiter]
-            await waiter
-        if self._hung_up:
-            self._shut = True  # the application knows that nobody asks any more
-        return {"type": "http.disconnect"}
-
-    def _request(self) -> Message:
-        chunks, size = self._body or (), self._buffered
-        self._body, self._buffered, self._delivered = None, 0, self.body_done
-        if not self.body_done:
-            self.connection.consumed(self.id, size)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return {"type": "http.request", "body": body, "more_body": not self.body_done}
-
-    def _continue(self) -> None:
-        """100 (RFC 9110 section 15.2.1), now that somebody wants the body."""
-        self._expect = False
-        if self._state in (_WAITING, _HELD) and not self._lost and not self._body:
-            self.connection.engine.head(self.id, 100, b"", b"", b"", False)
-            self.connection.flush_soon()
-
-    # ---- send ---------------------------------------------------------------------------------
+        """See Inbox.receive."""
+        return await self.inbox.receive()
 
     async def send(self, message: Message) -> None:
         """Takes http.response.start and http.response.body; returns when there is room for more.
@@ -153,150 +242,78 @@ class Request:
         KeyError or RuntimeError for what ASGI does not allow. Whatever follows a complete response
         is ignored.
         """
-        if self._shut:
-            self._refuse()
-        elif message["type"] == "http.response.body":
-            body = message.get("body", b"")
-            if (
-                self._state != _HELD
-                or type(body) is not bytes
-                or len(body) > QUANTUM
-                or message.get("more_body")
-            ):
-                await self._send_part(_octets(body), not message.get("more_body"))
-                return
-            # Most responses are complete with this: one call.
-            taken = self._write(body, len(body))
-            if taken < len(body):
-                await self._write_rest(body, taken, True)
-            self._end()
-        else:
-            self._hold(message)
+        await send_slowly(self, message)
 
-    async def _send_part(self, body: bytes, final: bool) -> None:
-        """A part of the body; returns when the peer has room for more."""
-        connection = self.connection
-        size = len(body)
-        if self._state == _HELD and not connection.writable:
-            await connection.take_turns(self, 0)  # one more writer would only add to what waits
-        taken = self._write(body[:QUANTUM], size if final else -1)
-        if taken < size:
-            await self._write_rest(body, taken, final)
-        if final:
-            self._end()
-            return
-        connection.flush_soon()
-        await connection.take_turns(self, size)
 
-    async def _write_rest(self, body: bytes, taken: int, final: bool) -> None:
-        try:
-            await self.connection.write_rest(self, body, taken, final)
-        except UsageError as error:
-            raise RuntimeError(f"the response cannot be sent: {error}") from None
+# ---- what both twins use -------------------------------------------------------------------------
 
-    def _hold(self, message: Message) -> None:
-        """Keeps the head until the first part of the body: a failure in between can still be a
-        500."""
-        if message["type"] != "http.response.start":
-            raise ValueError(f"an HTTP application cannot send {message['type']!r}")
-        if self._state != _WAITING:
-            raise RuntimeError("http.response.start was sent already")
-        status, headers = message["status"], message.get("headers", ())
+
+async def send_slowly(request: Request, message: Message) -> None:
+    """See Request.send."""
+    reply = request.reply
+    if reply.state == DONE:
+        return
+    if reply.state == FAILED or request.inbox.shut:
+        raise reply.gone()
+    kind = message["type"]
+    if kind == "http.response.body":
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            body = _octets(body)
+        rest = reply.write(body) if message.get("more_body") else reply.end(body)
+        if rest is not None:
+            await rest
+        if reply.state == DONE:
+            request.inbox.wake()
+    elif kind == "http.response.start":
+        status = message["status"]
         if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"status must be an int from 200 to 599, not {status!r}")
-        self._fields = dumps(headers if type(headers) is list else list(headers), 2)
-        self._status = status
-        self._state = _HELD
+        reply.hold(status, message.get("headers", ()))
+    else:
+        raise ValueError(f"an HTTP application cannot send {kind!r}")
 
-    def _refuse(self) -> None:
-        if self._state != _DONE:
-            raise ClientDisconnected(f"{peer_name(self.connection)} has gone")
 
-    def _write(self, body: bytes, total: int) -> int:
-        """The head, if it was held back, and as much of the body as the peer allows. `total` is the
-        size of the whole body, -1 while it is not known."""
-        state = self._state
-        try:
-            if state == _HELD:
-                taken = self.connection.answer(self.id, self._status, self._fields, body, total)
-                self._state = _BODY
-                if self._access_log:
-                    self._log_access()
-                return taken
-            if state == _BODY:
-                return self.connection.engine.write(self.id, body, total == len(body))
-        except UsageError as error:
-            if state == _HELD:
-                self._state = _WAITING  # nothing of it was sent
-            raise RuntimeError(f"the response cannot be sent: {error}") from None
-        except (StreamGone, Disconnected):
-            raise ClientDisconnected(f"{peer_name(self.connection)} has gone") from None
-        raise RuntimeError("http.response.body was sent before http.response.start")
+def answered(request: Request, reply: Reply) -> None:
+    """The line of the access log."""
+    scope = request.scope
+    target = scope["raw_path"].decode("latin-1")
+    if scope["query_string"]:
+        target = f"{target}?{scope['query_string'].decode('latin-1')}"
+    access.request(
+        peer_name(request.connection),
+        scope["method"],
+        target,
+        scope["http_version"],
+        reply.status or CLIENT_LEFT,
+        0 if scope["method"] == "HEAD" else reply.size,
+        time.monotonic() - request.began,
+        whole=reply.state == DONE,
+    )
 
-    def _end(self) -> None:
-        """The response is complete."""
-        self._state = _DONE
-        self._shut = True
-        if self._waiters:
-            self._wake()
-        self.connection.responded(self)
 
-    def _log_access(self) -> None:
-        scope = self.scope
-        target = scope["raw_path"].decode("latin-1")
-        if scope["query_string"]:
-            target = f"{target}?{scope['query_string'].decode('latin-1')}"
-        access_log.info(
-            ACCESS,
-            peer_name(self.connection),
-            scope["method"],
-            target,
-            scope["http_version"],
-            self._status,
-        )
+def app_failed(request: Request, error: Exception) -> None:
+    """The application has raised this."""
+    level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
+    log.log(level, "The application failed", exc_info=error)
+    _fail(request)
 
-    # ---- the application's life ---------------------------------------------------------------
 
-    async def run(self) -> None:
-        """The task of a request."""
-        try:
-            await self._app(self.scope, self.receive, self.send)
-        except Exception as error:
-            self._failed(error)
-        finally:
-            self._ended()
+def app_ended(request: Request) -> None:
+    """The application has returned, or was cancelled, without a complete response."""
+    if not request.inbox.shut:
+        log.error("The application ended without a complete response")
+    _fail(request)
 
-    def _failed(self, error: Exception) -> None:
-        """The application has raised this."""
-        level = logging.DEBUG if _is_disconnect(error) else logging.ERROR
-        log.log(level, "The application failed", exc_info=error)
-        self._make_up()
 
-    def _ended(self) -> None:
-        """The application has returned."""
-        if self._state != _DONE and not self._lost:
-            if not self._shut:
-                log.error("The application ended without a complete response")
-            self._make_up()
-        self.connection.running.discard(self)
-        if self.connection.gone:
-            self.connection.check_gone()
+def _fail(request: Request) -> None:
+    request.reply.fail()
+    request.inbox.wake()
 
-    def _make_up(self) -> None:
-        """The application has left the response unfinished."""
-        if self._state in (_WAITING, _HELD) and not self._shut:
-            with suppress(OSError, RuntimeError):
-                self._answer_failure()
-        if self._state != _DONE and not self._lost:
-            self._lost = self._shut = True
-            self.connection.break_off(self)
 
-    def _answer_failure(self) -> None:
-        self._fields = FAILED_FIELDS
-        self._status = 500
-        self._state = _HELD
-        if self._write(FAILED, len(FAILED)) == len(FAILED):  # or it is broken off
-            self._end()
+async def as_coroutine(awaitable: Awaitable[None]) -> None:
+    """A coroutine that awaits something else."""
+    await awaitable
 
 
 def _is_disconnect(error: BaseException | None) -> bool:

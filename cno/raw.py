@@ -78,6 +78,7 @@ class Connection:
         self._untold: deque[Event] = deque()
         self._telling = False
         self._fault: ProtocolError | None = None
+        self._refused: tuple[str, bytes] | None = None
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -157,6 +158,12 @@ class Connection:
         """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
         data_received(b"") goes on with them."""
         return self._engine.pending
+
+    @property
+    def refused(self) -> tuple[str, bytes] | None:
+        """In on_fault: the method and the target of the request whose head was refused, empty where
+        they are not known; None when it was something else, and at any other time."""
+        return self._refused
 
     def open_flow(self, stream: int, size: int) -> None:
         """With manual_flow: `size` octets of this stream's body were used up. Nothing where there
@@ -333,7 +340,9 @@ class Connection:
                 if event[0] == CNO_EVENT_FAULT:
                     fault = ProtocolError(event[5], event[2], event[3], int(event[4]))
                     self._fault = self._fault if event[1] else fault
+                    self._refused = None if event[6] is None else (event[6], event[7])
                     self.on_fault(event[1], fault)
+                    self._refused = None
                 else:
                     _TELLERS[event[0]](self, *event[1:])
         finally:

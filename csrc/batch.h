@@ -48,6 +48,18 @@ enum CNO_EVENT {
     CNO_EVENT_PRIORITY = 11,
 };
 
+// Where the items of a HEAD event are.
+enum CNO_HEAD_ITEM {
+    CNO_HEAD_STREAM = 1,
+    CNO_HEAD_FLAGS = 2,
+    CNO_HEAD_CODE = 3,
+    CNO_HEAD_METHOD = 4,
+    CNO_HEAD_TARGET = 5,
+    CNO_HEAD_PATH = 6,
+    CNO_HEAD_QUERY = 7,
+    CNO_HEAD_FIELDS = 8,
+};
+
 enum CNO_BATCH_FLAGS {
     // In an event: on_stream_start came with the head.
     CNO_BATCH_START = 256,

@@ -18,7 +18,6 @@ ORDER = [
     {"server", "client"},
     {"gateway"},
     {"asgi"},
-    {"accel"},
     {"process"},
 ]
 
@@ -71,8 +70,8 @@ def test_imports_go_one_way(module: str) -> None:
     package = package_of(module)
     for name in imports(module):
         other = package_of(name)
-        if other in ("_engine", "_accel", "__init__", "__version__"):
-            continue  # tested below; cno itself has the version
+        if other in ("__init__", "__version__"):
+            continue  # cno itself has the version
         assert other in {package} | may_import(package), f"cno.{module} must not know cno.{name}"
 
 
@@ -83,11 +82,18 @@ def test_an_import_that_goes_up_is_seen() -> None:
     assert may_import("config") == set()
 
 
+# Who may see the compiled modules.
+COMPILED = {
+    "engine._libcno": {"engine.binding", "engine.events"},
+    "engine._fast": {"process.compiled"},
+}
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_binding_sees_the_compiled_modules(module: str) -> None:
-    names = {package_of(name) for name in imports(module)}
-    assert package_of(module) == "engine" or "_engine" not in names
-    assert module == "accel" or "_accel" not in names
+def test_few_see_the_compiled_modules(module: str) -> None:
+    for name in imports(module):
+        for compiled, seers in COMPILED.items():
+            assert not f"{name}.".startswith(f"{compiled}.") or module in seers
 
 
 # Where connections are made, and the command.

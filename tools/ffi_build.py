@@ -1,4 +1,4 @@
-"""Builds `cno._engine`: every file of csrc/ behind the declarations of the public headers.
+"""Builds `cno.engine._libcno`: every file of csrc/ behind the declarations of the public headers.
 
 The declarations that cffi wants are the headers themselves, with what is not C taken out of them,
 so that no prototype and no constant is written a second time.
@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # In the order in which they may mention each other.
 HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "batch.h")
+
+# States that the compiled classes share with Python.
+STATES = "cno/engine/states.h"
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 CONSTANT = re.compile(r"#define\s+(CNO_\w+)(?<!_STRING)\s+\S")
@@ -44,16 +47,16 @@ def declarations(header: str) -> str:
 
 def make_builder(root: Path) -> FFI:
     """The cffi builder for the sources under `root`; raises OSError when a header is missing."""
-    headers = [root / "csrc" / name for name in HEADERS]
+    headers = [*(root / "csrc" / name for name in HEADERS), root / STATES]
     builder = FFI()
     builder.cdef("\n".join(declarations(header.read_text()) for header in headers))
     builder.set_source(
-        "cno._engine",
-        "".join(f'#include "{name}"\n' for name in HEADERS),
+        "cno.engine._libcno",
+        "".join(f'#include "{name}"\n' for name in (*HEADERS, Path(STATES).name)),
         # setuptools wants names relative to setup.py.
         sources=sorted(glob("csrc/*.c", root_dir=root)),
-        include_dirs=["csrc"],
-        depends=[*sorted(glob("csrc/*.h", root_dir=root)), "tools/ffi_build.py"],
+        include_dirs=["csrc", "cno/engine"],
+        depends=[*sorted(glob("csrc/*.h", root_dir=root)), STATES, "tools/ffi_build.py"],
         extra_compile_args=(
             ["/O2", "/std:c11"]
             if sys.platform == "win32"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable
 from contextlib import suppress
 from copy import copy
 from marshal import dumps
@@ -35,6 +36,7 @@ from cno.engine.events import (
 )
 from cno.engine.fields import Fields, as_octets
 from cno.transport.connection import Stream
+from cno.transport.writing import QUANTUM
 
 # Octets of one response that HTTP/2 lets come before they are read (SETTINGS_INITIAL_WINDOW_SIZE).
 WINDOW = 262144
@@ -302,27 +304,49 @@ class Requester(Carrier):
         if self.http2 or stream in self.streams:
             super().consumed(stream, size, left)
 
-    async def take_turns(self, stream: Stream, size: int) -> None:
-        """See Connection.take_turns. The time to make the next part is not the server's. On HTTP/1
+    def take_turns(self, stream: Any, size: int) -> Awaitable[None]:
+        """See Writing.take_turns. The time to make the next part is not the server's. On HTTP/1
         what has come by now is read before more is written (RFC 9112 section 9.5): a server that
         does not want the body may have answered and left, and once a write fails nothing is read
         any more."""
-        exchange = cast(Exchange, stream)
+        return self._take_turns_with(stream, super().take_turns(stream, size))
+
+    async def _take_turns_with(self, exchange: Exchange, turns: Awaitable[None] | None) -> None:
         exchange.progress()
-        await super().take_turns(stream, size)
+        if turns is not None:
+            await turns
         if not self.http2:
             await asyncio.sleep(0)  # in this turn of the loop tasks run before sockets are read
             await asyncio.sleep(0)
         exchange.rest()
 
-    async def _wait(self, where: dict[asyncio.Future[None], Stream], stream: Stream) -> None:
+    async def write_body(self, stream: Any, data: Any, taken: int, final: bool) -> None:
+        """See Writing.write_body. The server has `timeout` to take each part."""
+        rest, exchange = memoryview(data)[taken:], cast(Exchange, stream)
+        while True:
+            part = rest if self.http2 else rest[:QUANTUM]
+            rest = rest[len(part) :]
+            exchange.awaiting += 1
+            self.watch(exchange)
+            try:
+                await super().write_body(stream, part, 0, final and not rest)
+            finally:
+                exchange.awaiting -= 1
+            if not rest:
+                return
+
+    async def _wait_for_room(self, stream: Any) -> None:
         exchange = cast(Exchange, stream)
         exchange.awaiting += 1
         self.watch(exchange)
         try:
-            await super()._wait(where, stream)
+            await super()._wait_for_room(stream)
         finally:
             exchange.awaiting -= 1
+
+    def _progress(self, stream: int, size: int) -> None:
+        if size and (exchange := self.streams.get(stream)) is not None:
+            exchange.progress()
 
     # ---- events of the engine -----------------------------------------------------------------
 

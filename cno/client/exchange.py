@@ -252,7 +252,7 @@ class Exchange:
         """Writes the body to its end."""
         if trailers is None and isinstance(body, OCTETS) and not self.tunnel:
             # The end goes with the last octet, behind which the response may be complete.
-            await self.conn.write_rest(self, octets_of(body), 0, True)
+            await self.conn.write_body(self, octets_of(body), 0, True)
             return
         await write_parts(self.conn, self, body)
         if self.tunnel and self.conn.half_close():

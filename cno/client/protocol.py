@@ -19,7 +19,7 @@ from cno.engine.errors import Disconnected, StreamGone, UsageError
 from cno.engine.events import Event
 from cno.engine.fields import Head, Headers, Trailers, as_octets, as_text, lowered, pairs
 from cno.transport.body import OCTETS, Body, octets_of, release, size_of
-from cno.transport.connection import QUANTUM
+from cno.transport.writing import QUANTUM
 
 
 class ClientOptions(TypedDict, total=False):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from marshal import dumps, loads
 from typing import Any
 
-from cno._engine import ffi, lib
+from cno.engine._libcno import ffi, lib
 from cno.engine.errors import (
     Disconnected,
     Error,
@@ -22,12 +22,12 @@ from cno.engine.errors import (
 )
 from cno.engine.events import Event
 
-# Where the functions are that cno._accel calls past cffi, and the size of what they take.
+# Where the functions are that cno.engine._fast calls past cffi, and the size of what they take.
 ADDRESSES: tuple[int, ...] = (
     ffi.sizeof("struct cno_batch_t"),
     *(
         int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-        for name in ("cno_batch_consume", "cno_batch_respond")
+        for name in ("cno_batch_consume", "cno_batch_respond", "cno_write_data")
     ),
 )
 
@@ -206,6 +206,10 @@ class Engine:
         finally:
             del error  # whose traceback has this frame
 
+    def error(self) -> Error:
+        """The last error of this thread."""
+        return _error()
+
     def events(self) -> Sequence[Event]:
         """What has happened and was not told yet: after calls other than `feed`."""
         size: int = self.batch.events_size
@@ -261,6 +265,11 @@ class Engine:
         if taken < 0:
             raise _error()
         return taken
+
+    def lend(self, stream: int, data: memoryview, final: bool) -> tuple[int, list[Any]]:
+        """As write(), for bytes that stay as they are: returns also what is to be sent, everything
+        before it included, as bytes and views of `data`."""
+        return self.write(stream, data, final), []
 
     def head(
         self, stream: int, code: int, method: bytes, path: bytes, fields: bytes, final: bool

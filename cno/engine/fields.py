@@ -32,9 +32,14 @@ def pairs(fields: Fields) -> list[tuple[str, str]]:
     return [(as_text(name), as_text(value)) for name, value in fields]
 
 
+def octet_pairs(headers: Headers) -> Fields:
+    """Fields as pairs of bytes."""
+    return [(as_octets(name), as_octets(value)) for name, value in headers]
+
+
 def packed(headers: Headers) -> bytes:
     """Fields as the binding takes them."""
-    return dumps([(as_octets(name), as_octets(value)) for name, value in headers], 2)
+    return dumps(octet_pairs(headers), 2)
 
 
 def lowered(headers: Headers) -> Fields:

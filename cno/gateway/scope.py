@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from cno.engine.events import MESSAGE_HTTP1_0, Event
+from cno.engine.events import (
+    HEAD_FIELDS,
+    HEAD_FLAGS,
+    HEAD_METHOD,
+    HEAD_PATH,
+    HEAD_QUERY,
+    HEAD_TARGET,
+    MESSAGE_HTTP1_0,
+    Event,
+)
 from cno.gateway.interface import Scope
 from cno.server.connection import ServerConnection
 
-# scope["asgi"]
-ASGI = {"version": "3.0", "spec_version": "2.5"}
+# scope["asgi"] of HTTP requests. Version 2.4 of the specification says that send() raises an
+# OSError once the client has gone. That is done here, but must not be announced: Starlette then no
+# longer listens for http.disconnect, and a response that waits for its next event would outlive its
+# client.
+ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 def scope_base(connection: ServerConnection, root_path: str) -> Scope:
@@ -37,7 +49,7 @@ def http_scope(base: Scope, event: Event, state: dict[str, Any] | None) -> Scope
     A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
     begins with `root_path` exactly once.
     """
-    path = event[6]
+    path = event[HEAD_PATH]
     if type(path) is not str:
         path = path.decode("utf-8", "replace")
     root_path = base["root_path"]
@@ -45,14 +57,14 @@ def http_scope(base: Scope, event: Event, state: dict[str, Any] | None) -> Scope
         path = root_path + path
     scope = dict(base)
     scope["asgi"] = ASGI.copy()
-    scope["method"] = event[4]
+    scope["method"] = event[HEAD_METHOD]
     scope["path"] = path
-    scope["raw_path"] = event[5]
-    scope["query_string"] = event[7]
-    scope["headers"] = event[8]
+    scope["raw_path"] = event[HEAD_TARGET]
+    scope["query_string"] = event[HEAD_QUERY]
+    scope["headers"] = event[HEAD_FIELDS]
     scope["extensions"] = {}
     if state is not None:
         scope["state"] = state.copy()
-    if event[2] & MESSAGE_HTTP1_0:
+    if event[HEAD_FLAGS] & MESSAGE_HTTP1_0:
         scope["http_version"] = "1.0"
     return scope

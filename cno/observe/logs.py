@@ -12,8 +12,12 @@ TRACE = 5  # the level below DEBUG
 error = logging.getLogger("cno.error")
 access = logging.getLogger("cno.access")
 
-# What a line of `cno.access` is made from: peer, method, target, HTTP version, status.
-ACCESS = '%s - "%s %s HTTP/%s" %d'
+# What a line of `cno.access` is made from: peer, method, target, HTTP version, status; bytes of
+# body, milliseconds, and " cut" for a response that is not whole.
+ACCESS = '%s - "%s %s HTTP/%s" %d %d %.1f ms%s'
+
+# And one about a request that the engine refused: peer, method, target, status, reason.
+REFUSED = '%s - "%s %s" %d %s'
 
 
 class LevelFormatter(logging.Formatter):
@@ -25,17 +29,20 @@ class LevelFormatter(logging.Formatter):
 
 
 class AccessFormatter(LevelFormatter):
-    """The same for `cno.access`, with the usual words after the status."""
+    """The same for `cno.access`, with the usual words behind the status."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """The line; a status that nobody defined stands alone."""
-        line = super().formatMessage(record)
-        if record.msg != ACCESS or not isinstance(record.args, tuple):
-            return line
-        try:
-            return f"{line} {HTTPStatus(record.args[-1]).phrase}"  # type: ignore[arg-type]
-        except ValueError:
-            return line
+        args: Any = record.args
+        if record.msg == ACCESS and isinstance(args, tuple) and len(args) == 8:
+            try:
+                phrase = HTTPStatus(args[4]).phrase
+            except ValueError:
+                return super().formatMessage(record)
+            head = '%s - "%s %s HTTP/%s" %d' % args[:5]  # noqa: UP031
+            rest = " %d %.1f ms%s" % args[5:]  # noqa: UP031
+            record.message = f"{head} {phrase}{rest}"
+        return super().formatMessage(record)
 
 
 def settings(level: str, *, access_log: bool) -> dict[str, Any]:

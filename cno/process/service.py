@@ -15,7 +15,7 @@ from cno.gateway.lifespan import Lifespan
 from cno.gateway.loader import load
 from cno.observe.logs import error as log
 from cno.process import listen, tls
-from cno.process.site import Gateway
+from cno.process.site import Site
 
 # Seconds for a TLS handshake.
 HANDSHAKE = 10.0
@@ -32,7 +32,7 @@ class Service:
         self.sockets: list[socket.socket] = []
         self.url = ""
         self._target = config.app if app is None else app
-        self._gateway: Gateway | None = None
+        self._gateway: Site | None = None
         self._lifespan: Lifespan | None = None
         self._servers: list[asyncio.Server] = []
         self._stopping: asyncio.Task[None] | None = None
@@ -66,14 +66,14 @@ class Service:
         if config.lifespan != "off":
             log.info("Application startup complete.")
         loop = asyncio.get_running_loop()
-        self._gateway = Gateway(app, config, loop=loop, state=self._lifespan.state)
+        self._gateway = Site(app, config, loop=loop, state=self._lifespan.state)
         for sock in self.sockets:
             await self._listen(sock, self._gateway, secure)
         self.url = listen.url(self.sockets[0], secure=secure is not None)
         log.info("cno running on %s (Press CTRL+C to quit)", self.url)
 
     async def _listen(
-        self, sock: socket.socket, gateway: Gateway, secure: ssl.SSLContext | None
+        self, sock: socket.socket, gateway: Site, secure: ssl.SSLContext | None
     ) -> None:
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if listen.is_unix(sock) else loop.create_server
@@ -140,7 +140,7 @@ class Service:
             self._stopped.set()
         log.info("Finished server process [%d]", os.getpid())
 
-    async def _drain(self, gateway: Gateway) -> None:
+    async def _drain(self, gateway: Site) -> None:
         gateway.shutdown()
         closed = asyncio.ensure_future(gateway.wait_closed())
         # Let idle connections go before saying that there is something to wait for.

@@ -1,4 +1,4 @@
-"""Keeps the connections of one server on one event loop: their clock, and their end."""
+"""The connections of one server on one event loop: their clock, and their end."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from email.utils import formatdate
 
 from cno.config.options import Config
 from cno.engine.binding import Defaults
-from cno.server.connection import ServerConnection
+from cno.engine.events import Event
+from cno.observe.logs import error as log
+from cno.server.connection import Exchange, Openers, ServerConnection
+from cno.server.reply import DONE
+from cno.transport.connection import peer_name
 
-# Seconds that applications have, after they were told of the end, before their tasks are cancelled.
+# Seconds that applications have to end by themselves once nobody waits for their answer, before
+# they are cancelled; and then as long to clean up, before nobody waits for them any more.
 MERCY = 1.0
 
 
-class Keeper:
+class Group:
     """The connections of one server. The clock runs while there are any."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
@@ -31,6 +36,12 @@ class Keeper:
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
 
+    def openers(self, connection: ServerConnection) -> Openers:
+        """What begins the exchanges of a connection."""
+        raise NotImplementedError
+
+    # ---- what connections tell ----------------------------------------------------------------
+
     def opened(self, connection: ServerConnection) -> None:
         """A connection has a transport."""
         self.connections.add(connection)
@@ -39,17 +50,39 @@ class Keeper:
         if self._draining:
             self.loop.call_soon(connection.shutdown)
 
+    def refused(self, connection: ServerConnection, fault: Event) -> None:
+        """The engine has refused something of the client, and answered it where it can be."""
+
+    def left(self, exchange: Exchange) -> None:
+        """A client has gone before its answer was complete. While the group drains, the application
+        has MERCY to end by itself."""
+        if self._draining:
+            self.loop.call_later(MERCY, self._cancel, exchange)
+
     def closed(self, connection: ServerConnection) -> None:
         """A connection has neither a transport nor an application running any more."""
         self.connections.discard(connection)
         if self._emptied and not self.connections and not self._emptied.done():
             self._emptied.set_result(None)
 
+    # ---- the end ------------------------------------------------------------------------------
+
     def shutdown(self) -> None:
-        """Begins to drain: what is under way is finished, nothing new is taken on."""
+        """Begins to drain: what is under way is finished, nothing new is taken on. Applications
+        whose client has gone before its answer was complete are cancelled after MERCY."""
         self._draining = True
         for connection in list(self.connections):
             connection.shutdown()
+            for exchange in connection.running:
+                if exchange.id not in connection.streams and exchange.reply.state != DONE:
+                    self.left(exchange)
+
+    def tell(self) -> None:
+        """Tells every application whose response is open that the server wants to end; what it
+        still sends goes to the client."""
+        for connection in list(self.connections):
+            for exchange in list(connection.streams.values()):
+                exchange.wind_up()
 
     async def wait_closed(self) -> None:
         """Returns when no connection and no running application is left."""
@@ -59,19 +92,34 @@ class Keeper:
         self._stop_clock()
 
     def abort(self) -> None:
-        """Tells the applications that nobody listens any more and cuts every connection; tasks that
-        do not end by themselves are cancelled a second later."""
+        """Tells the applications that nobody listens any more and cuts every connection; what does
+        not end by itself is cancelled after MERCY."""
         for connection in list(self.connections):
             connection.cut()
-        self.loop.call_later(MERCY, self._cancel)
+        self.loop.call_later(MERCY, self._cancel_all)
 
-    def _cancel(self) -> None:
-        for connection in self.connections:
-            for stream in connection.running:
-                stream.task.cancel()
+    def _cancel_all(self) -> None:
+        for connection in list(self.connections):
+            for exchange in list(connection.running):
+                self._cancel(exchange)
+
+    def _cancel(self, exchange: Exchange) -> None:
+        """Cancels what answers an exchange, and waits for it no longer than MERCY."""
+        connection = exchange.reply.connection
+        if exchange in connection.running:
+            exchange.cancel()
+            self.loop.call_later(MERCY, self._forget, exchange)
+
+    def _forget(self, exchange: Exchange) -> None:
+        connection = exchange.reply.connection
+        if exchange in connection.running:
+            log.warning("%s - an application does not end: given up", peer_name(connection))
+            connection.returned(exchange)
+
+    # ---- the clock ----------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Once a second: the Date field, and connections that were idle for too long."""
+        """Once a second: the Date field, and connections that take too long."""
         self._timer = None
         if not self.connections:
             return

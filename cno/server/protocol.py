@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from cno.config.options import Config
-from cno.server.connection import Opener, ServerConnection
-from cno.server.group import MERCY, Keeper
+from cno.server.connection import Openers, ServerConnection
+from cno.server.group import MERCY, Group
 from cno.server.request import Request
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ServerOptions(TypedDict, total=False):
 # ---- connections --------------------------------------------------------------------------------
 
 
-class ServerGroup(Keeper):
+class ServerGroup(Group):
     """Servers with the same options on the same loop, which are drained together.
 
     `cno.Server(loop, handle, group=group)` makes one of them. For one drain.
@@ -62,9 +62,9 @@ class ServerGroup(Keeper):
         config = Config(**{"server_header": False, **options})
         super().__init__(loop or asyncio.get_running_loop(), config)
 
-    def opener(self, connection: ServerConnection) -> Opener:
-        """Begins the requests of this connection."""
-        return partial(Request, cast(Server, connection))
+    def openers(self, connection: ServerConnection) -> Openers:
+        """What begins the requests of a connection."""
+        return Openers(partial(Request, cast(Server, connection)))
 
     async def drain(self, timeout: float | None = None) -> None:
         """No new requests: what is under way is finished, then the connections close.
@@ -109,7 +109,7 @@ class Server(ServerConnection):
     before it has its answer, and never because it was answered.
     """
 
-    host: ServerGroup
+    group: ServerGroup
     transport: asyncio.Transport
 
     def __init__(

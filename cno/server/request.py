@@ -7,8 +7,18 @@ from contextlib import suppress
 from marshal import dumps
 from typing import TYPE_CHECKING, cast
 
-from cno.engine.errors import Disconnected, Error, StreamGone, UsageError
-from cno.engine.events import MESSAGE_EXPECT, MESSAGE_FINAL, MESSAGE_UPGRADE, Event
+from cno.engine.errors import Disconnected, StreamGone, UsageError
+from cno.engine.events import (
+    HEAD_FIELDS,
+    HEAD_FLAGS,
+    HEAD_METHOD,
+    HEAD_STREAM,
+    HEAD_TARGET,
+    MESSAGE_EXPECT,
+    MESSAGE_FINAL,
+    MESSAGE_UPGRADE,
+    Event,
+)
 from cno.engine.fields import (
     Fields,
     Head,
@@ -17,12 +27,12 @@ from cno.engine.fields import (
     as_octets,
     as_text,
     lowered,
-    packed,
+    octet_pairs,
     pairs,
     trailing,
 )
 from cno.observe.logs import error as log
-from cno.server.connection import FAILED, FAILED_FIELDS, ClientDisconnected
+from cno.server.reply import BODY, DONE, FAILED, WAITING, ClientDisconnected, Unsendable
 from cno.transport.body import (
     OCTETS,
     Body,
@@ -34,16 +44,12 @@ from cno.transport.body import (
     size_of,
     write_parts,
 )
-from cno.transport.connection import QUANTUM, peer_name
 
 if TYPE_CHECKING:
     from cno.server.protocol import Server
 
 # Why a body that is read ends in an error.
 _REST = "the rest of this body will not come"
-
-# How far a response is.
-_WAITING, _BODY, _DONE = range(3)
 
 
 class Request(Head):
@@ -56,24 +62,23 @@ class Request(Head):
     # What most requests never change is kept in the class.
     _payload: Payload | None = None
     _trailers: Fields | None = None
-    _state = _WAITING
     _begun = False
-    _lost = False
     _offered = False  # a tunnel on HTTP/1: of no body until it is granted
     tunnel = False  # one was granted
 
-    task: asyncio.Task[None]
+    _task: asyncio.Task[None] | None = None
 
     def __init__(self, conn: Server, event: Event) -> None:
         """Made by the connection from a HEAD event."""
         self.conn = conn
-        self.id: int = event[1]
-        self.body_done = event[2] & MESSAGE_FINAL != 0
-        self.method: str = event[4]
-        self.raw_path: bytes = event[5]
-        self.raw_headers = event[8]
-        self._flags: int = event[2]
-        if event[2] & MESSAGE_UPGRADE and not conn.http2:
+        self.id: int = event[HEAD_STREAM]
+        self.reply = conn.make_reply(conn, event[HEAD_STREAM], None)
+        self.body_done = event[HEAD_FLAGS] & MESSAGE_FINAL != 0
+        self.method: str = event[HEAD_METHOD]
+        self.raw_path: bytes = event[HEAD_TARGET]
+        self.raw_headers = event[HEAD_FIELDS]
+        self._flags: int = event[HEAD_FLAGS]
+        if event[HEAD_FLAGS] & MESSAGE_UPGRADE and not conn.http2:
             self._offered = self.body_done = True
 
     @property
@@ -103,9 +108,9 @@ class Request(Head):
                 pass
             elif self.body_done:
                 payload.feed_eof()
-            elif self._lost:
+            elif self.reply.state == FAILED:
                 payload.fail(ClientDisconnected(_REST))
-            elif self._state == _DONE:
+            elif self.reply.state == DONE:
                 payload.fail(ConnectionAbortedError(_REST))
             self._payload = payload
         return self._payload
@@ -131,10 +136,8 @@ class Request(Head):
     def hang_up(self) -> None:
         """The client says no more. It gets its answer."""
 
-    @property
-    def unanswered(self) -> bool:
-        """Whether nothing was answered yet."""
-        return self._state == _WAITING
+    def wind_up(self) -> None:
+        """The server wants to end. A handler has no way to be told."""
 
     def awaited(self) -> object | None:
         """What waits for more of the body."""
@@ -142,54 +145,46 @@ class Request(Head):
 
     def lost(self) -> None:
         """Nothing can be sent any more: the handler is cancelled."""
-        self._lost = True
+        self.reply.lost()
         if self._payload is not None and not self.body_done:
             self._payload.fail(ClientDisconnected(_REST))
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Cancels the handler, unless it has returned."""
         # It has no task yet while it takes its first step at once, which is the current one then.
-        task = vars(self).get("task") or asyncio.current_task(self.conn.loop)
+        task = self._task or asyncio.current_task(self.conn.loop)
         # One that is cancelled before its first step would not take it.
         if task is not None and self._begun and self in self.conn.running:
             task.cancel()
 
-    async def run(self) -> None:
-        """What the task of a request does."""
+    def begin(self) -> None:
+        """Starts the handler."""
+        task = self.conn.start(self._run())
+        if self in self.conn.running:  # it has not returned at once
+            self._task = task
+
+    async def _run(self) -> None:
+        """The task of a request."""
         self._begun = True
         try:
-            if not self._lost:
+            if self.reply.state != FAILED:
                 await self.conn.handle(self)
         except Exception as error:
             # An eager handler may learn of the client's leave before lost() does.
             if isinstance(error, ClientDisconnected) or (
-                self._lost and isinstance(error, ConnectionError)
+                self.reply.state == FAILED and isinstance(error, ConnectionError)
             ):
                 log.debug("The handler failed", exc_info=error)
             else:
                 log.error("The handler failed", exc_info=error)
         else:
-            if self._state != _DONE and not self._lost:
+            if self.reply.state < DONE:
                 log.error("The handler ended without a complete response")
         finally:
-            self._make_up()
-            self.conn.running.discard(self)
-            vars(self).pop("task", None)  # which keeps this frame if it was cancelled
-            if self.conn.gone:
-                self.conn.check_gone()
-
-    def _make_up(self) -> None:
-        """The handler has left the response unfinished."""
-        if self._state == _WAITING and not self._lost:
-            with suppress(Error):
-                taken = self.conn.answer(self.id, 500, FAILED_FIELDS, FAILED, len(FAILED))
-                if taken == len(FAILED):
-                    self._finish()  # or it is broken off
-        self._break_off()
-
-    def _break_off(self) -> None:
-        """The client must not take what it has for a whole response."""
-        if self._state != _DONE:
-            self._state = _DONE
-            if not self._lost:
-                self.conn.break_off(self)
+            self.reply.fail()
+            self.conn.returned(self)
+            self._task = None  # which keeps this frame if it was cancelled
 
     # ---- answering ----------------------------------------------------------------------------
 
@@ -218,20 +213,21 @@ class Request(Head):
         switches = code == 101 and self._offered and self.method != "CONNECT"
         if not 200 <= code <= 999 and not switches:
             raise ValueError(f"{code} is no status of a response to this request")
-        fields = packed(headers)
+        fields = octet_pairs(headers)
         try:
-            at_hand = isinstance(body, OCTETS) and code != 101
-            if trailers is None and at_hand:
-                await self._respond_octets(code, fields, octets_of(body))
+            at_hand = isinstance(body, OCTETS) or size_of(body) == 0
+            if trailers is None and at_hand and code != 101:
+                octets = octets_of(body) if isinstance(body, OCTETS) else b""
+                await self._respond_octets(code, fields, octets)
             else:
                 await self._respond_parts(code, fields, body, trailers)
         except UsageError as error:
-            raise ValueError(f"the response cannot be sent: {error}") from None
+            raise Unsendable(f"the response cannot be sent: {error}") from None
         except (StreamGone, Disconnected):
-            raise ClientDisconnected(f"{peer_name(self.conn)} has gone") from None
+            raise self.reply.gone() from None
         finally:
-            if self._state == _BODY:
-                self._break_off()
+            if self.reply.state == BODY:
+                self.reply.fail()
 
     def inform(self, code: int, headers: Headers) -> None:
         """An informational response (RFC 9110 section 15.2) in front of the response: 102, 103.
@@ -258,7 +254,7 @@ class Request(Head):
         """
         conn = self.conn
         pushed = sum(not stream.id % 2 for stream in conn.running)
-        if self._state == _DONE or self._lost or pushed >= conn.host.max_streams:
+        if self.reply.state >= DONE or pushed >= conn.group.max_streams:
             return
         own = lowered(headers)
         names = {name for name, _ in own}
@@ -269,44 +265,42 @@ class Request(Head):
             raise ValueError(f"this cannot be pushed: {error}") from None
 
     def _check_unanswered(self) -> None:
-        if self._lost:
-            raise ClientDisconnected(f"{peer_name(self.conn)} has gone")
-        if self._state != _WAITING:
+        if self.reply.state == FAILED:
+            raise self.reply.gone()
+        if self.reply.state != WAITING:
             raise RuntimeError("the request was answered already")
 
-    async def _respond_octets(self, code: int, fields: bytes, body: Octets) -> None:
-        size = len(body)
-        first = body if type(body) is bytes and size <= QUANTUM else bytes(body[:QUANTUM])
-        taken = self.conn.answer(self.id, code, fields, first, size)
-        self._state = _BODY
+    async def _respond_octets(self, code: int, fields: Fields, body: Octets) -> None:
+        reply = self.reply
+        reply.start(code, fields)
+        taken = reply.put(body, len(body))
         if self._flags & MESSAGE_UPGRADE:
             self._settle_tunnel(code)
-        if taken < size:
-            await self.conn.write_rest(self, body, taken, True)
-        self._finish()
+        if (rest := reply.finish(body, taken)) is not None:
+            await rest
+        self._answered()
 
     async def _respond_parts(
-        self, code: int, fields: bytes, body: Body, trailers: Trailers
+        self, code: int, fields: Fields, body: Body, trailers: Trailers
     ) -> None:
-        conn = self.conn
+        conn, reply = self.conn, self.reply
         try:
-            if not conn.writable:
-                await conn.take_turns(self, 0)  # one more writer would only add to what waits
-            size = size_of(body) if trailers is None and code != 101 else -1
-            conn.answer(self.id, code, fields, b"", size)
-            self._state = _BODY
+            if not conn.writable and (turns := conn.take_turns(reply, 0)) is not None:
+                await turns  # one more writer would only add to what waits
+            reply.start(code, fields)
+            reply.begin(size_of(body) if trailers is None and code != 101 else -1)
             if self._flags & MESSAGE_UPGRADE:
                 self._settle_tunnel(code)
             if self.method != "HEAD" and code not in (204, 205, 304):
                 conn.flush_soon()
-                await write_parts(conn, self, body)
+                await write_parts(conn, reply, body)
         finally:
             await release(body)
         if trailers is None:
-            conn.engine.write(self.id, b"", True)
+            reply.end()
         else:
-            conn.engine.tail(self.id, trailing(trailers))
-        self._finish()
+            reply.trail(trailing(trailers))
+        self._answered()
 
     def _settle_tunnel(self, code: int) -> None:
         """The answer to a request for a tunnel is known."""
@@ -321,12 +315,10 @@ class Request(Head):
                 self._payload = None
         self.conn.loop.call_soon(self.conn.open_tunnel, self)
 
-    def _finish(self) -> None:
-        """The response is complete."""
-        self._state = _DONE
+    def _answered(self) -> None:
+        """The response is complete: the rest of the body will not be read."""
         if not self.body_done and self._payload is not None:
             self._payload.fail(ConnectionAbortedError(_REST))
-        self.conn.responded(self)
 
 
 # ---- fields -------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Protocol, TypeAlias, cast
 
 from cno.engine.errors import Error
-from cno.transport.connection import QUANTUM, Connection, Stream
+from cno.transport.connection import Connection
+from cno.transport.writing import QUANTUM
 
 # Octets that a line of a payload (`readline`, `readuntil`) may have.
 LINE = 65536
@@ -175,7 +176,7 @@ async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerat
         yield octets_of(part)
 
 
-async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
+async def write_parts(conn: Connection, stream: Any, body: Body) -> None:
     """Writes all of a body, but not its end, as the windows and the transport allow.
 
     Raises what `body` does, Connection.gone_error, StreamGone, Disconnected, and UsageError for a
@@ -183,11 +184,7 @@ async def write_parts(conn: Connection, stream: Stream, body: Body) -> None:
     """
     async with aclosing(parts_of(body, conn.loop)) as parts:
         async for part in parts:
-            taken = conn.engine.write(stream.id, part[:QUANTUM], False)
-            if taken < len(part):
-                await conn.write_rest(stream, part, taken, False)
-            conn.flush_soon()
-            await conn.take_turns(stream, len(part))
+            await conn.write_part(stream, part)
 
 
 async def release(body: Body) -> None:

@@ -500,7 +500,7 @@ async def test_a_server_that_reads_slowly_holds_the_body_back(peer: Stage) -> No
         server.acknowledge(65535, asked.id)
         await server.flush()
     else:
-        await until(lambda: client._waiters)
+        await until(lambda: client._waiting)
         assert given < 32 * 1024 * 1024
     assert len(await soon(asked.whole())) == given == 65536000
     await asked.respond()

@@ -500,7 +500,7 @@ async def test_close_with_a_server_that_reads_nothing(peer: Stage) -> None:
         await server.settings(initial_window_size=2**30)
         await server.ping()
     task, _ = await ask(client, server, "POST", "/", [], (bytes(65536) for _ in range(1000)))
-    await until(lambda: client._waiters)
+    await until(lambda: client._waiting)
     client.close()
     with pytest.raises(cno.ConnectionLost):
         await soon(task)
@@ -643,7 +643,7 @@ async def test_p8_an_upload_that_is_not_taken(peer: Stage) -> None:
         deadline = client.streams[1].deadline
         return deadline is not None and deadline < clock.time() + 10
 
-    await until(lambda: client._waiters or client._blocked)
+    await until(lambda: client._waiting or client._parts)
     for _ in range(5):
         clock.pass_by(9)
         assert not task.done()
@@ -652,7 +652,7 @@ async def test_p8_an_upload_that_is_not_taken(peer: Stage) -> None:
             await soon(asked.received(len(asked.body) + 1))
             await asyncio.sleep(0)
         server.credit = False
-        await until(lambda: client._waiters or client._blocked)
+        await until(lambda: client._waiting or client._parts)
     clock.pass_by(11)
     with pytest.raises(cno.RequestTimeout):
         await soon(task)
@@ -692,7 +692,7 @@ async def test_p8_an_upload_behind_a_complete_response(peer: Stage) -> None:
     client, server = await peer.meet(clock, timeout=10.0)
     server.credit = False
     task, asked = await ask(client, server, "POST", "/", [], (BIG for _ in range(64)))
-    await until(lambda: client._waiters or client._blocked)
+    await until(lambda: client._waiting or client._parts)
     await asked.respond(200, b"enough")
     response = await soon(task)
     assert await soon(response.payload.read()) == b"enough"
@@ -923,7 +923,7 @@ async def _fails_while_blocked(client: cno.Client, server: Any) -> None:
     server.credit = False
     task = begin(client, "POST", "/", [], (BIG for _ in range(64)))
     await soon(server.request())
-    await until(lambda: client._waiters or client._blocked)
+    await until(lambda: client._waiting or client._parts)
     server.close()
     await fails(task, cno.ConnectionLost)
 

@@ -242,7 +242,7 @@ async def live(site: Site, version: str, use: Callable[[cno.Client], Awaitable[N
     async with client:
         await use(client)
     site.go.set()
-    while server.host.connections:
+    while server.group.connections:
         await asyncio.sleep(0)
 
 

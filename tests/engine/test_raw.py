@@ -820,3 +820,18 @@ def test_what_the_collector_finds_is_freed_when_it_is_through() -> None:
     finally:
         engine._on_collection("stop", {})
     assert not engine._found
+
+
+def test_on_fault_knows_the_request_that_was_refused() -> None:
+    seen = []
+
+    class Mine(raw.Connection):
+        def on_fault(self, stream: int, error: raw.ProtocolError) -> None:
+            seen.append((stream, error.wire, self.refused))
+
+    conn = Mine(server=True)
+    conn.connection_made()
+    with pytest.raises(raw.ProtocolError):
+        conn.data_received(b"GET /a HTTP/1.1\r\n\r\n")
+    assert seen == [(0, 400, ("GET", b"/a"))]
+    assert conn.refused is None

@@ -30,26 +30,52 @@ def responding(status: int, headers: Any, *bodies: bytes) -> Any:
 
 
 @both
-async def test_s1_nothing_is_sent_before_the_first_body(peer: Peer) -> None:
-    started, go = asyncio.Event(), asyncio.Event()
+async def test_s1_a_failure_behind_the_start_is_a_500(peer: Peer) -> None:
+    """Nothing is on the wire before the first body, or the next turn of the loop."""
 
     async def app(scope, receive, send):
-        await send(START)
-        started.set()
+        await send({**START, "headers": [(b"x-a", b"1")]})
+        raise RuntimeError("too soon")
+
+    response = await (await peer.serve(app)).ask()
+    assert (response.status, response.one("x-a")) == (500, None)
+
+
+@both
+async def test_s1_the_head_does_not_wait_for_the_first_body(peer: Peer) -> None:
+    """A stream of events whose first one is late is open at once (EventSource.onopen)."""
+    go = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({**START, "headers": [(b"x-a", b"1")]})
         await go.wait()
         await send(part(b"ok", more=False))
 
+    exchange = await (await peer.serve(app)).start()
+    response = await exchange.head()
+    assert (response.status, response.one("x-a"), response.body) == (200, "1", b"")
+    go.set()
+    response = await exchange.response()
+    assert (response.body, response.complete) == (b"ok", True)
+
+
+@both
+async def test_s1_a_head_that_cannot_be_sent_and_waits(peer: Peer) -> None:
+    """The message behind it is told, and the client has a 500."""
+    go = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({**START, "headers": [(b"x-a", b"1\n")]})
+        await go.wait()
+        with pytest.raises(RuntimeError, match="cannot be sent"):
+            await send(part(b"ok", more=False))
+        raise LookupError
+
     client = await peer.serve(app)
     exchange = await client.start()
-    await soon(started.wait())
-    if isinstance(client, H2):
-        await client.ping()
-        assert not exchange.got.status
-    else:
-        await peer.barrier()
-        assert not client.wire.waiting()
+    await peer.barrier()
     go.set()
-    assert (await exchange.response()).body == b"ok"
+    assert (await exchange.response()).status == 500
 
 
 @both

@@ -84,7 +84,7 @@ def test_wheel_says_what_it_needs(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".c", ".h")) or "tests" in name]
     if sys.implementation.name == "cpython" and "t" not in sys.abiflags:
         assert "-cp310-abi3-" in wheel.name
-        assert {"cno/_engine.abi3.so", "cno/_accel.abi3.so"} <= set(names)
+        assert {"cno/engine/_libcno.abi3.so", "cno/engine/_fast.abi3.so"} <= set(names)
 
 
 def test_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> Non
     binaries = tmp_path / "venv" / "bin"
     run(binaries / "python", "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
     seen = run(
-        binaries / "python", "-c", "import cno._accel; print(cno._accel.__file__)", cwd=tmp_path
+        binaries / "python", "-c", "import cno.engine._fast as f; print(f.__file__)", cwd=tmp_path
     )
     assert Path(seen.strip()).is_relative_to(tmp_path)
     assert f"cno {cno.__version__} " in run(binaries / "cno-asgi", "--version", cwd=tmp_path)

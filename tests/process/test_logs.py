@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from cno.observe import logs
+from cno.observe import access, logs
 
 
 @pytest.fixture(autouse=True)
@@ -24,19 +24,23 @@ def test_messages_and_requests(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure()
     logs.error.info("Started")
     logs.error.warning("Hm")
-    logs.access.info(logs.ACCESS, "127.0.0.1:5000", "GET", "/", "1.1", 200)
-    logs.access.info(logs.ACCESS, "127.0.0.1:5000", "GET", "/%20", "2", 599)
+    access.request("127.0.0.1:5000", "GET", "/", "1.1", 200, 13, 0.0042, whole=True)
+    access.request("127.0.0.1:5000", "GET", "/%20", "2", 599, 5, 2, whole=False)
+    access.refused("127.0.0.1:5000", "GET", b"/a", 414, "line-too-long")
+    access.refused("127.0.0.1:5000", None, None, 400, "bad-method")
     out, err = capsys.readouterr()
     assert err == "INFO:     Started\nWARNING:  Hm\n"
     assert out == (
-        'INFO:     127.0.0.1:5000 - "GET / HTTP/1.1" 200 OK\n'
-        'INFO:     127.0.0.1:5000 - "GET /%20 HTTP/2" 599\n'
+        'INFO:     127.0.0.1:5000 - "GET / HTTP/1.1" 200 OK 13 4.2 ms\n'
+        'INFO:     127.0.0.1:5000 - "GET /%20 HTTP/2" 599 5 2000.0 ms cut\n'
+        'INFO:     127.0.0.1:5000 - "GET /a" 414 line-too-long\n'
+        'INFO:     127.0.0.1:5000 - "- -" 400 bad-method\n'
     )
 
 
 def test_without_access_log(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(access_log=False)
-    logs.access.info(logs.ACCESS, "-", "GET", "/", "1.1", 200)
+    access.request("-", "GET", "/", "1.1", 200, 0, 0.0, whole=True)
     assert capsys.readouterr() == ("", "")
 
 

@@ -516,8 +516,8 @@ async def test_p3_a_thousand_requests_of_which_many_are_cancelled(peer: Site) ->
     while server.running:
         await asyncio.sleep(0)
     assert not server.streams
-    assert not server._waiters
-    assert not server._blocked
+    assert not server._waiting
+    assert not server._parts
     assert not peer.log
 
 
@@ -1151,7 +1151,7 @@ def test_options() -> None:
         group = cno.ServerGroup(None, http2=False, timeout_keep_alive=1.5)
         assert (group.loop, group.http2, group.keep_alive) == (loop, False, 1.5)
         server = cno.Server(None, hello, group=group)
-        assert (server.loop, server.host) == (loop, group)
+        assert (server.loop, server.group) == (loop, group)
         with pytest.raises(TypeError, match="group"):
             cno.Server(None, hello, group=group, http2=True)
         with pytest.raises(TypeError, match="no option 'port'"):
@@ -1161,8 +1161,8 @@ def test_options() -> None:
         # Alike ones share their clock; others have their own.
         one, two = cno.Server(loop, hello), cno.Server(None, hello)
         other = cno.Server(loop, hello, http2=False)
-        assert one.host is two.host
-        assert one.host is not other.host
+        assert one.group is two.group
+        assert one.group is not other.group
 
     run(main)
 

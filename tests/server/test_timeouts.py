@@ -92,7 +92,7 @@ async def test_who_takes_nothing_of_the_answer_is_cut(peer: Peer) -> None:
     client = await peer.connect(buffer=4096)
     await client.start("GET", "/")
     connection = await accepted(peer)
-    blocked = connection._blocked if peer.version == "h2" else connection._waiters
+    blocked = connection._stalled if peer.version == "h2" else connection._waiting
     await until(lambda: blocked)
     await asyncio.sleep(0)
     later(peer, 1)
@@ -114,7 +114,7 @@ async def test_a_window_that_stays_closed_costs_one_stream_alone(peer: Peer) -> 
     client.h2.increment_flow_control_window(len(BLOCK))  # that of the connection
     exchange = await client.start("GET", "/big")
     connection = await accepted(peer)
-    await until(lambda: connection._blocked)
+    await until(lambda: connection._stalled)
     later(peer, 1)
     later(peer, 9)
     assert (await exchange.response()).reset == 8

@@ -19,10 +19,10 @@ from wire import H1, H2, PATIENCE, Client, Secure, Wire, soon
 
 import cno
 import cno.asgi
-import cno.process.site
+import cno.process.compiled
 import cno.server.connection
 
-# What serves: two event loops with the compiled classes of cno.accel, and one without these.
+# What serves: two event loops with the compiled classes of cno.engine._fast, and one without these.
 LOOPS = [
     "asyncio",
     "python",
@@ -65,10 +65,10 @@ h2_only = over("h2")
 
 @contextlib.contextmanager
 def python_classes() -> Iterator[None]:
-    """Serves without what is compiled in cno._accel."""
+    """Serves without what is compiled in cno.engine._fast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cno.process.site, "CONNECTION", cno.server.connection.ServerConnection)
-        patch.setattr(cno.process.site, "REQUEST", cno.asgi.Request)
+        patch.setattr(cno.process.compiled, "CONNECTION", cno.server.connection.ServerConnection)
+        patch.setattr(cno.process.compiled, "REQUEST", cno.asgi.Request)
         yield
 
 

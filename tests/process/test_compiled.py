@@ -1,4 +1,4 @@
-"""What is compiled in cno._accel: where it is used, and where C is not quite what Python is.
+"""What is compiled in cno.engine._fast: where it is used, and where C is not quite what Python is.
 
 That it serves as the Python classes do is what the tests of ASGI and of connections say, which run
 with both.
@@ -22,24 +22,26 @@ import pytest
 from peer import Peer, answer, both, h1, note
 from wire import soon
 
-from cno import accel
 from cno.engine.binding import ADDRESSES
+from cno.process import compiled
 
 CPYTHON = platform.python_implementation() == "CPython"
 
 
 @pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
 def test_it_is_what_serves() -> None:
-    from cno import _accel
+    from cno.engine import _fast
 
-    assert issubclass(accel.REQUEST, _accel.Request)
-    assert issubclass(accel.CONNECTION, _accel.Connection)
+    assert compiled.REQUEST is _fast.Request
+    assert compiled.CONNECTION.make_reply is _fast.Reply
+    assert issubclass(compiled.CONNECTION, _fast.Connection)
+    assert not compiled.WHY_NOT
 
 
 def test_none_is_returned_with_a_reference() -> None:
     """A wheel that 3.12 or 3.13 has built is for 3.10 and 3.11 too. There the macros of these
     headers, which take no reference, would use up those to None, and the process with them."""
-    for source in (Path(__file__).parent.parent.parent / "cno").glob("_accel*.[ch]"):
+    for source in (Path(__file__).parents[2] / "cno" / "engine").glob("_fast*.[ch]"):
         code = re.sub("//.*", "", source.read_text())
         assert not re.search(r"\bPy_RETURN_(NONE|TRUE|FALSE|NOTIMPLEMENTED)\b", code), source
 
@@ -65,7 +67,8 @@ class Listening(logging.Handler):
 
 
 def test_python_serves_where_extensions_are_not_wanted() -> None:
-    code = "from cno import accel, asgi; print(accel.REQUEST is asgi.Request)"
+    code = "from cno import asgi; from cno.process.compiled import REQUEST; "
+    code += "print(REQUEST is asgi.Request)"
     environment = {**os.environ, "CNO_NO_EXTENSIONS": "1"}
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert said.stdout.strip() == b"True", said.stderr
@@ -73,10 +76,10 @@ def test_python_serves_where_extensions_are_not_wanted() -> None:
 
 @pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
 def test_an_engine_of_another_build_is_refused() -> None:
-    from cno import _accel
+    from cno.engine import _fast
 
     with pytest.raises(ImportError, match="different builds"):
-        _accel.bind((ADDRESSES[0] + 8, *ADDRESSES[1:]), 0, len, len, {}, len)
+        _fast.bind((ADDRESSES[0] + 8, *ADDRESSES[1:]), (0, 0, True), {})
 
 
 @both

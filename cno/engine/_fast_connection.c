@@ -1,0 +1,325 @@
+// Connection: a read that is handed out event by event, an exchange that begins, a response that is
+// complete. ServerConnection has the same in Python; whatever is out of the ordinary is left to its
+// methods before anything is done.
+#include "_fast.h"
+
+// ---- reading -----------------------------------------------------------------------------------
+
+// A request head has come.
+static int on_head(struct connection *c, PyObject *event) {
+    struct fast *fast = c->fast;
+    PyObject *bits = PyTuple_GetItem(event, CNO_HEAD_FLAGS), *id = PyTuple_GetItem(event, 1);
+    if (!bits || !id)
+        return -1;
+    if (c->unfinished >= (int)c->max_streams)
+        return fast_call((PyObject *)c, NAME(fast, _on_head), event);
+    long flags = PyLong_AsLong(bits);
+    PyObject *open =
+        (flags & CNO_BATCH_WEBSOCKET) && c->open_websocket && c->open_websocket != Py_None
+            ? c->open_websocket
+            : c->open_request;
+    if (PyErr_Occurred() || !open)
+        return -1;
+    c->busy = 1;
+    PyObject *exchange = PyObject_CallFunctionObjArgs(open, event, NULL);
+    if (!exchange)
+        return -1;
+    int r = -1;
+    if (PyDict_SetItem(c->streams, id, exchange) == 0 && PySet_Add(c->running, exchange) == 0) {
+        c->unfinished++;
+        r = fast_call(exchange, NAME(fast, begin), NULL);
+    }
+    Py_DECREF(exchange);
+    return r;
+}
+
+// Hands out one event. `data` is what was consumed. Returns the kind of the event, or -1.
+static long on_event(struct connection *c, PyObject *event, PyObject *data) {
+    PyObject *kind = PyTuple_GetItem(event, 0);
+    long number = kind ? PyLong_AsLong(kind) : -1;
+    if (number < 0)
+        return -1;
+    if (number == CNO_EVENT_HEAD)
+        return on_head(c, event) < 0 ? -1 : number;
+    PyObject *result =
+        PyObject_CallMethodObjArgs((PyObject *)c, NAME(c->fast, _on_event), event, data, NULL);
+    Py_XDECREF(result);
+    return result ? number : -1;
+}
+
+// Takes the list of events and hands out each. Returns whether a window was opened, or -1.
+static int deliver(struct connection *c, PyObject *data) {
+    // A copy, because what runs during the decoding may call the engine.
+    PyObject *octets =
+        PyBytes_FromStringAndSize(c->batch->events, (Py_ssize_t)c->batch->events_size);
+    c->batch->events_size = 0;
+    PyObject *events =
+        octets ? PyObject_CallFunctionObjArgs(HELPER(c->fast, loads), octets, NULL) : NULL;
+    Py_XDECREF(octets);
+    Py_ssize_t count = events ? PyList_Size(events) : -1;
+    Py_ssize_t i = 0;
+    int opened = 0;
+    for (long kind = 0; i < count; i++) {
+        if ((kind = on_event(c, PyList_GetItem(events, i), data)) < 0)
+            break;
+        opened = opened || kind == CNO_EVENT_FLOW;
+    }
+    Py_XDECREF(events);
+    return i == count ? opened : -1;
+}
+
+PyDoc_STRVAR(data_received_doc, "Connection.data_received.");
+
+static PyObject *data_received(PyObject *self, PyObject *data) {
+    struct connection *c = (struct connection *)self;
+    struct fast *fast = c->fast;
+    char *octets;
+    Py_ssize_t size;
+    if (c->over)
+        return Py_NewRef(Py_None);
+    if (!c->batch) {
+        PyErr_SetString(PyExc_RuntimeError, "attach() was not called");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(data, &octets, &size) < 0)
+        return NULL;
+    if (fast->consume(c->batch, octets, (size_t)size) < 0 &&
+        fast_call(c->engine, NAME(fast, raise_unless_told), NULL) < 0)
+        return NULL;
+    int opened = c->batch->events_size ? deliver(c, data) : 0;
+    if (opened < 0 || (opened && fast_call(self, NAME(fast, _pump), NULL) < 0))
+        return NULL;
+    if (c->batch->out_size && fast_call(self, NAME(fast, flush_soon), NULL) < 0)
+        return NULL;
+    if (c->batch->kept && fast_call(self, NAME(fast, _update_reading), NULL) < 0)
+        return NULL;
+    return Py_NewRef(Py_None);
+}
+
+// ---- exchanges ---------------------------------------------------------------------------------
+
+PyObject *fast_start(struct connection *c, PyObject *coroutine) {
+    struct fast *fast = c->fast;
+    PyObject *context = PyObject_CallMethodObjArgs(c->context, NAME(fast, copy), NULL);
+    PyObject *args = NULL, *task = NULL;
+    if (context && fast->task_takes_context) {
+        // The task reads its arguments before it runs anything that could use the dict again.
+        args = PyTuple_Pack(1, coroutine);
+        if (args && PyDict_SetItem(c->task_options, NAME(fast, context), context) == 0)
+            task = PyObject_Call(HELPER(fast, task), args, c->task_options);
+    } else if (context) {
+        PyObject *run = PyObject_GetAttr(context, NAME(fast, run));
+        args = PyTuple_Pack(2, HELPER(fast, task), coroutine);
+        task = run && args ? PyObject_Call(run, args, c->task_options) : NULL;
+        Py_XDECREF(run);
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(context);
+    return task;
+}
+
+static PyObject *start(PyObject *self, PyObject *coroutine) {
+    return fast_start((struct connection *)self, coroutine);
+}
+
+// Hands the gathered output to a transport that has room.
+static int write_out(struct connection *c) {
+    if (!c->batch->out_size)
+        return 0;
+    PyObject *octets = PyBytes_FromStringAndSize(c->batch->out, (Py_ssize_t)c->batch->out_size);
+    if (!octets)
+        return -1;
+    c->batch->out_size = 0;
+    PyObject *transport = Py_NewRef(c->transport);
+    int r = fast_call(transport, NAME(c->fast, write), octets);
+    Py_DECREF(transport);
+    Py_DECREF(octets);
+    return r;
+}
+
+// Takes the exchange of a reply out of `streams`. Returns whether its request is incomplete, or -1.
+static int take_out(struct connection *c, struct reply *r) {
+    PyObject *id = PyLong_FromUnsignedLong(r->stream);
+    PyObject *exchange = id ? PyDict_GetItemWithError(c->streams, id) : NULL;
+    int unread = 0;
+    if (exchange && Py_TYPE(exchange) == c->fast->request_type) {
+        unread = !((struct request *)exchange)->body_done;
+    } else if (exchange) {
+        PyObject *done = PyObject_GetAttr(exchange, NAME(c->fast, body_done));
+        unread = done ? PyObject_Not(done) : -1;
+        Py_XDECREF(done);
+    }
+    if (exchange && PyDict_DelItem(c->streams, id) < 0)
+        unread = -1;
+    Py_XDECREF(id);
+    return PyErr_Occurred() ? -1 : unread;
+}
+
+int fast_responded(struct connection *c, struct reply *r) {
+    struct fast *fast = c->fast;
+    PyObject *self = (PyObject *)c;
+    c->unfinished--;
+    int unread = take_out(c, r);
+    if (unread < 0)
+        return -1;
+    if (!c->http2) {
+        c->unread = (char)unread;
+        int direct = c->writable && c->transport && c->transport != Py_None;
+        if (direct ? write_out(c) < 0 : fast_call(self, NAME(fast, flush), NULL) < 0)
+            return -1;
+    } else {
+        if (unread && !c->over) {
+            PyObject *done = PyObject_CallMethod(self, "_reset", "Ii", r->stream, CNO_RST_NO_ERROR);
+            Py_XDECREF(done);
+            if (!done)
+                return -1;
+        }
+        if (!c->flushing && fast_call(self, NAME(fast, flush_soon), NULL) < 0)
+            return -1;
+    }
+    if (c->batch->events_size && fast_call(self, NAME(fast, _tell), NULL) < 0)
+        return -1;
+    // An eager task may answer while what was read is still being handed out.
+    return c->reading && !c->batch->kept ? 0 : fast_call(self, NAME(fast, _read_on), NULL);
+}
+
+static PyObject *responded(PyObject *self, PyObject *reply) {
+    struct connection *c = (struct connection *)self;
+    if (Py_TYPE(reply) != c->fast->reply_type) {
+        PyErr_SetString(PyExc_TypeError, "not a Reply");
+        return NULL;
+    }
+    return fast_responded(c, (struct reply *)reply) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+int fast_returned(struct connection *c, PyObject *exchange, struct reply *r) {
+    int ran = PySet_Discard(c->running, exchange);
+    if (ran <= 0)
+        return ran;
+    if (r->state != CNO_REPLY_DONE)
+        c->unfinished--;
+    return c->gone ? fast_call((PyObject *)c, NAME(c->fast, check_gone), NULL) : 0;
+}
+
+static PyObject *returned(PyObject *self, PyObject *exchange) {
+    struct connection *c = (struct connection *)self;
+    PyObject *reply = PyObject_GetAttr(exchange, NAME(c->fast, reply));
+    if (reply && Py_TYPE(reply) != c->fast->reply_type)
+        PyErr_SetString(PyExc_TypeError, "not an exchange with a compiled Reply");
+    int r = reply && !PyErr_Occurred() ? fast_returned(c, exchange, (struct reply *)reply) : -1;
+    Py_XDECREF(reply);
+    return r < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+// ---- the type ----------------------------------------------------------------------------------
+
+static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    struct fast *fast = fast_of(type);
+    struct connection *c = fast ? (struct connection *)PyType_GenericAlloc(type, 0) : NULL;
+    if (c)
+        c->fast = fast;
+    return (PyObject *)c;
+}
+
+PyDoc_STRVAR(attach_doc, "attach(engine, address, task_options, /)\n--\n\n"
+                         "The engine, where its batch is, and what tasks are made with.");
+
+static PyObject *attach(PyObject *self, PyObject *args) {
+    struct connection *c = (struct connection *)self;
+    PyObject *engine, *address, *options;
+    if (!PyArg_ParseTuple(args, "OOO", &engine, &address, &options))
+        return NULL;
+    void *batch = PyLong_AsVoidPtr(address);
+    if (!batch && PyErr_Occurred())
+        return NULL;
+    PyObject *copy = PyDict_Copy(options), *old_engine = c->engine, *old = c->task_options;
+    if (!copy)
+        return NULL;
+    c->task_options = copy;
+    c->engine = Py_NewRef(engine);
+    c->batch = batch;
+    Py_XDECREF(old_engine);
+    Py_XDECREF(old);
+    return Py_NewRef(Py_None);
+}
+
+static int connection_traverse(PyObject *self, visitproc visit, void *arg) {
+    struct connection *c = (struct connection *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(c->engine);
+    Py_VISIT(c->streams);
+    Py_VISIT(c->running);
+    Py_VISIT(c->transport);
+    Py_VISIT(c->context);
+    Py_VISIT(c->open_request);
+    Py_VISIT(c->open_websocket);
+    Py_VISIT(c->task_options);
+    return 0;
+}
+
+static int connection_clear(PyObject *self) {
+    struct connection *c = (struct connection *)self;
+    c->batch = NULL;
+    Py_CLEAR(c->engine);
+    Py_CLEAR(c->streams);
+    Py_CLEAR(c->running);
+    Py_CLEAR(c->transport);
+    Py_CLEAR(c->context);
+    Py_CLEAR(c->open_request);
+    Py_CLEAR(c->open_websocket);
+    Py_CLEAR(c->task_options);
+    return 0;
+}
+
+static void connection_dealloc(PyObject *self) {
+    fast_release(self, connection_clear);
+}
+
+static PyMemberDef connection_members[] = {
+    {"streams", T_OBJECT_EX, offsetof(struct connection, streams), 0, NULL},
+    {"running", T_OBJECT_EX, offsetof(struct connection, running), 0, NULL},
+    {"unfinished", T_INT, offsetof(struct connection, unfinished), 0, NULL},
+    {"context", T_OBJECT_EX, offsetof(struct connection, context), 0, NULL},
+    {"http2", T_BOOL, offsetof(struct connection, http2), 0, NULL},
+    {"writable", T_BOOL, offsetof(struct connection, writable), 0, NULL},
+    {"gone", T_BOOL, offsetof(struct connection, gone), 0, NULL},
+    {"open_request", T_OBJECT_EX, offsetof(struct connection, open_request), 0, NULL},
+    {"open_websocket", T_OBJECT, offsetof(struct connection, open_websocket), 0, NULL},
+    {"_transport", T_OBJECT, offsetof(struct connection, transport), 0, NULL},
+    {"_max_streams", T_UINT, offsetof(struct connection, max_streams), 0, NULL},
+    {"_turn", T_PYSSIZET, offsetof(struct connection, turn), 0, NULL},
+    {"_over", T_BOOL, offsetof(struct connection, over), 0, NULL},
+    {"_busy", T_BOOL, offsetof(struct connection, busy), 0, NULL},
+    {"_reading", T_BOOL, offsetof(struct connection, reading), 0, NULL},
+    {"_flushing", T_BOOL, offsetof(struct connection, flushing), 0, NULL},
+    {"_unread", T_BOOL, offsetof(struct connection, unread), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef connection_methods[] = {
+    {"data_received", data_received, METH_O, data_received_doc},
+    {"start", start, METH_O, PyDoc_STR("ServerConnection.start.")},
+    {"responded", responded, METH_O, PyDoc_STR("ServerConnection.responded.")},
+    {"returned", returned, METH_O, PyDoc_STR("ServerConnection.returned.")},
+    {"attach", attach, METH_VARARGS, attach_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot connection_slots[] = {
+    {Py_tp_doc, (void *)"What ServerConnection keeps and does for every request."},
+    {Py_tp_new, new},
+    {Py_tp_dealloc, connection_dealloc},
+    {Py_tp_traverse, connection_traverse},
+    {Py_tp_clear, connection_clear},
+    {Py_tp_members, connection_members},
+    {Py_tp_methods, connection_methods},
+    {0, NULL},
+};
+
+PyType_Spec fast_connection_spec = {
+    .name = "cno.engine._fast.Connection",
+    .basicsize = sizeof(struct connection),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = connection_slots,
+};
