@@ -16,7 +16,7 @@ accel = Extension(
     "cno._accel",
     sources=["cno/_accel.c", "cno/_accel_request.c"],
     include_dirs=["csrc"],
-    depends=[*glob("csrc/*.h"), "cno/_accel.h"],
+    depends=[*glob("csrc/**/*.h", recursive=True), "cno/_accel.h"],
     define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
     extra_compile_args=["-O2", "-fvisibility=hidden", "-std=c11"],
     py_limited_api=limited_api,

@@ -146,6 +146,7 @@ struct cno_vtable_t {
 
 struct cno_stream_t;
 struct cno__early;
+struct cno__protocol;
 
 enum CNO_CONNECTION_OPTIONS {
     CNO_MANUAL_FLOW = 1,         // the windows of streams are reopened by cno_open_flow alone
@@ -172,9 +173,10 @@ struct cno_connection_t {
     const struct cno_fields_t *refusal_fields;
     uint32_t options;  // enum CNO_CONNECTION_OPTIONS; between cno_init and cno_begin
 
-    uint8_t kind;             // enum CNO_CONNECTION_KIND
-    uint8_t mode;             // enum CNO_MODE of conn.h
-    uint8_t read;             // what the next octets are: enum CNO_H1_READ or CNO_H2_READ of conn.h
+    uint8_t kind;  // enum CNO_CONNECTION_KIND
+    uint8_t mode;  // enum CNO_MODE of conn.h
+    uint8_t
+        read;  // what the next octets are: enum CNO_H1_READ of h1/h1.h or CNO_H2_READ of h2/h2.h
     uint8_t flags;            // enum CNO_CONN_FLAGS of conn.h
     uint8_t depth;            // public calls under way, nested ones included
     uint8_t version;          // enum CNO_HTTP_VERSION
@@ -184,6 +186,7 @@ struct cno_connection_t {
     uint32_t goaway[2];  // the last id that will be served, by who announced it; CNO__NO_GOAWAY
     uint32_t stream_count[2];
     uint32_t bucket_mask;
+    const struct cno__protocol *protocol;  // what mode says: h1/ or h2/; NULL before cno_begin
     struct cno_stream_t **buckets;
     struct cno_stream_t *spare;           // freed streams, for the next ones
     struct cno_stream_t *dead;            // to be freed when the outermost call returns

@@ -20,19 +20,19 @@ def read_counters(build: Path) -> tuple[dict[str, Lines], dict[str, Branches]]:
     lines: dict[str, Lines] = defaultdict(lambda: defaultdict(int))
     branches: dict[str, Branches] = defaultdict(lambda: defaultdict(int))
     with tempfile.TemporaryDirectory() as scratch:
-        notes = sorted(str(path) for path in build.glob("*.gcda"))
+        notes = sorted(str(path) for path in build.rglob("*.gcda"))
         command = ["gcov", "--json-format", "--branch-probabilities", *notes]
         subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         for report in Path(scratch).glob("*.gcov.json.gz"):
             for file in json.loads(gzip.decompress(report.read_bytes()))["files"]:
-                path = Path(file["file"])
-                if path.parent.name != "csrc":
+                folder, _, name = file["file"].rpartition("csrc/")
+                if folder or not name:
                     continue
                 for line in file["lines"]:
                     number = line["line_number"]
-                    lines[path.name][number] += line["count"]
+                    lines[name][number] += line["count"]
                     for at, branch in enumerate(line["branches"]):
-                        branches[path.name][number, at] += branch["count"]
+                        branches[name][number, at] += branch["count"]
     return lines, branches
 
 

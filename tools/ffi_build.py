@@ -51,9 +51,12 @@ def make_builder(root: Path) -> FFI:
         "cno._engine",
         "".join(f'#include "{name}"\n' for name in HEADERS),
         # setuptools wants names relative to setup.py.
-        sources=sorted(glob("csrc/*.c", root_dir=root)),
+        sources=sorted(glob("csrc/**/*.c", root_dir=root, recursive=True)),
         include_dirs=["csrc"],
-        depends=[*sorted(glob("csrc/*.h", root_dir=root)), "tools/ffi_build.py"],
+        depends=[
+            *sorted(glob("csrc/**/*.h", root_dir=root, recursive=True)),
+            "tools/ffi_build.py",
+        ],
         extra_compile_args=(
             ["/O2", "/std:c11"]
             if sys.platform == "win32"

@@ -1,8 +1,8 @@
 // What vectors cannot say: calls from inside events, events that fail, order of calls, arguments out of
 // range, and what a connection costs in memory.
-#include "../../csrc/batch.h"
-#include "../../csrc/config.h"
-#include "../../csrc/core.h"
+#include "batch.h"
+#include "config.h"
+#include "core.h"
 #include "check.h"
 #include "counting.h"
 #include "wire.h"

@@ -1,0 +1,56 @@
+// PRIVATE: HTTP/1.x on a connection (RFC 9112), both roles. Of HTTP/2 it knows only h2/upgrade.h, the way
+// there.
+#pragma once
+
+#include "h1/parse.h"
+#include "stream.h"
+
+// What the next bytes of an HTTP/1 connection are: c->read.
+enum CNO_H1_READ {
+    CNO_H1_START,  // blank lines, then a head
+    CNO_H1_HEAD,
+    CNO_H1_LENGTH,  // body_left bytes of body
+    CNO_H1_CHUNK_LINE,
+    CNO_H1_CHUNK,      // body_left bytes of a chunk
+    CNO_H1_CHUNK_END,  // its CRLF
+    CNO_H1_TRAILERS,
+    CNO_H1_UNTIL_EOF,  // client: a close-delimited body (RFC 9112 section 6.3)
+    CNO_H1_WAIT,       // server: the next request, once this one is answered
+    CNO_H1_TUNNEL,     // bytes that are not HTTP
+};
+
+// Sets mode and protocol of a connection that begins with HTTP/1.
+void cno__h1_begin(struct cno_connection_t *);
+
+// ---- receive.c ---------------------------------------------------------------------------------
+
+int cno__h1_step(struct cno_connection_t *, struct cno__input *);
+int cno__h1_waits(struct cno_connection_t *, const char *data, size_t size);
+int cno__h1_eof(struct cno_connection_t *);
+
+// The message is complete: tail, and the end of the exchange if we have said all as well.
+int cno__h1_finish_reading(struct cno_connection_t *, struct cno_stream_t *,
+                           const struct cno_tail_t *);
+
+// ---- tunnel.c ----------------------------------------------------------------------------------
+
+// From here on no byte is HTTP, and the end of either side is that of the connection.
+void cno__h1_open_tunnel(struct cno_connection_t *, struct cno_stream_t *);
+// Keeps which protocols a request offers to upgrade to: 101 may name no other.
+int cno__h1_keep_offer(struct cno_connection_t *, const struct cno_message_t *, const uint8_t *ids);
+// Whether 101 is one that was asked for, to protocols that were (RFC 9110 section 7.8).
+int cno__h1_is_switch(const struct cno_connection_t *, const struct cno_message_t *);
+// The answer to a request for a tunnel is known: it is one, or the request is over.
+int cno__h1_settle_tunnel(struct cno_connection_t *, struct cno_stream_t *, int status);
+
+// ---- send.c ------------------------------------------------------------------------------------
+
+// `size` bytes of body follow at once; with `final` they are all of it.
+int cno__h1_write_head(struct cno_connection_t *, struct cno_stream_t *,
+                       const struct cno_message_t *, size_t size, int final);
+// Returns `size`, or CNO_ERROR.
+int cno__h1_write_data(struct cno_connection_t *, struct cno_stream_t *, const char *, size_t size,
+                       int final);
+int cno__h1_write_tail(struct cno_connection_t *, struct cno_stream_t *, const struct cno_tail_t *);
+// A whole answer of the engine's own to a request that it refuses.
+int cno__h1_write_error(struct cno_connection_t *, int status, const char *text);
