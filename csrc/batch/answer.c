@@ -5,6 +5,7 @@
 #include "batch/answer.h"
 #include "batch.h"
 #include "message/chars.h"
+#include "message/message.h"
 #include "config.h"
 #include "batch/marshal.h"
 
@@ -25,12 +26,8 @@ struct answer {
     char length[24];
 };
 
-static int same_name(struct cno_buffer_t name, struct cno_buffer_t lower) {
-    size_t i = 0;
-    while (i < name.size && i < lower.size &&
-           cno__tchar_lower[(unsigned char)name.data[i]] == (unsigned char)lower.data[i])
-        i++;
-    return i == name.size && i == lower.size;
+static int same_name(struct cno_buffer_t a, struct cno_buffer_t b) {
+    return a.size == b.size && cno__same_icase(a.data, b.data, a.size);
 }
 
 static void add_defaults(struct answer *answer, const struct cno_defaults_t *defaults,
@@ -90,7 +87,8 @@ int cno_batch_respond(struct cno_batch_t *b, uint32_t stream, int code,
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
     memcpy(answer.list + answer.count, list, count * sizeof(*list));
     answer.count += count;
-    if (total >= 0 && !has_length && code >= 200 && code != 204 && code != 304)
+    // The response to HEAD has the length of that to GET (RFC 9110 section 9.3.2).
+    if (total >= 0 && !has_length && cno__response_takes_body(code, CNO__METHOD_OTHER))
         add_length(&answer, (size_t)total);
     char *copy =
         cno_version(&b->conn) == CNO_HTTP2 ? lower_names(answer.list, answer.count, &failed) : NULL;

@@ -215,19 +215,12 @@ const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int i
     return fault;
 }
 
-static int hex(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 const struct cno__fault *cno__h1_parse_chunk(const char *line, size_t size, uint64_t *chunk,
                                              size_t *extensions) {
     size_t i = 0;
     int digit;
     *chunk = 0;
-    for (; i < size && (digit = hex(line[i])) >= 0; i++) {
+    for (; i < size && (digit = cno__hex_digit(line[i])) >= 0; i++) {
         if (i == 16)
             return &BAD_CHUNK;
         *chunk = *chunk << 4 | (unsigned)digit;

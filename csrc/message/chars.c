@@ -341,14 +341,10 @@ static const unsigned char IN_HOST[256] = {
     ['x'] = 1, ['y'] = 1, ['z'] = 1, ['~'] = 1,
 };
 
-static inline int is_hex(unsigned char c) {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
-}
-
 // Octets of the IP-literal (section 3.2.2) at `host`, or 0 when it is none.
 static size_t ip_literal(const char *host, size_t size) {
     size_t i = 1;
-    while (i < size && (is_hex((unsigned char)host[i]) || host[i] == ':' || host[i] == '.'))
+    while (i < size && (cno__hex_digit(host[i]) >= 0 || host[i] == ':' || host[i] == '.'))
         i++;
     return i > 1 && i < size && host[i] == ']' ? i + 1 : 0;
 }
@@ -359,8 +355,8 @@ static size_t reg_name(const char *host, size_t size) {
     for (;;) {
         while (i < size && IN_HOST[(unsigned char)host[i]])
             i++;
-        if (size - i < 3 || host[i] != '%' || !is_hex((unsigned char)host[i + 1]) ||
-            !is_hex((unsigned char)host[i + 2]))
+        if (size - i < 3 || host[i] != '%' || cno__hex_digit(host[i + 1]) < 0 ||
+            cno__hex_digit(host[i + 2]) < 0)
             return i;
         i += 3;
     }

@@ -34,6 +34,12 @@ enum CNO_NAME {
 // RFC 9110 section 5.6.2: for a tchar its lower-case form, for any other octet 0.
 extern const unsigned char cno__tchar_lower[256];
 
+// The value of a hexadecimal digit in any case, or -1.
+static inline int cno__hex_digit(char c) {
+    char lower = (char)(c | 0x20);
+    return c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 // Writes the lower-case form of the token (RFC 9110 section 5.6.2) at `data` to `lower`, which has
 // room for `size` octets. Returns how long it is.
 size_t cno__token_lower(const char *data, size_t size, char *lower);

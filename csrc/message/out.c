@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "message/chars.h"
+#include "message/head.h"
 
 // The longest name that has an id, and some.
 #define NAMED 24
@@ -91,15 +92,6 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
     return NULL;
 }
 
-int cno__check_length(const struct cno__out_meta *meta, size_t size, int final) {
-    if (!meta->has_length || (final ? meta->length == size : meta->length >= size))
-        return CNO_OK;
-    return cno_error_set(CNO_ERRNO_ASSERTION,
-                         size > meta->length ? "body-too-long" : "body-too-short",
-                         "content-length is %llu and the body has %zu octets",
-                         (unsigned long long)meta->length, size);
-}
-
 size_t cno__refusal_fields(const struct cno_fields_t *fields, struct cno_header_t *list) {
     uint8_t ids[CNO_MAX_DEFAULTS];
     struct cno__out_meta meta = {0};
@@ -127,6 +119,29 @@ const char *cno__check_trailers(const struct cno_header_t *list, size_t count, i
             wrong = "the field is barred from trailers";
     }
     return wrong;
+}
+
+const char *cno__request_lacks_h2(const struct cno_message_t *msg) {
+    struct cno_buffer_t scheme = {0}, authority = {0};
+    if (cno__method(msg->method) == CNO__METHOD_CONNECT)
+        return NULL;
+    for (size_t i = 0; i < msg->headers_len; i++) {
+        const struct cno_header_t *field = &msg->headers[i];
+        if (cno__is(field->name, ":scheme")) {
+            if (scheme.data)
+                return ":scheme more than once";
+            scheme = field->value;
+        } else if (cno__is(field->name, ":authority") || cno__is(field->name, "host")) {
+            if (authority.data && field->name.data[0] == ':')
+                return ":authority more than once, or behind host";
+            authority = field->value;
+        }
+    }
+    if (!cno__is_scheme(scheme))
+        return "no :scheme";
+    if (!authority.size || !cno__is_host(authority))
+        return "no :authority";
+    return NULL;
 }
 
 struct cno_buffer_t cno__connect_target(const struct cno_message_t *msg,
