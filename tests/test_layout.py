@@ -98,8 +98,8 @@ def test_protocol_layers_own_no_sockets(module: str) -> None:
 
 # ---- C ------------------------------------------------------------------------------------------
 
-# From the bottom to the top: a place is a file of csrc/ without its ending, or a folder. A file includes
-# headers of its own place and of those below it.
+# From the bottom to the top: a place is a file of csrc/ without its ending, or a folder. A file
+# includes headers of its own place and of those below it.
 PLACES = [
     "version",
     "config",
@@ -131,9 +131,7 @@ NARROW = {
 
 FOREIGN = re.compile(r"sys/|time\.h|unistd|pthread|socket|netinet|Python\.h|signal\.h|threads\.h")
 
-SOURCES = sorted(
-    str(path.relative_to(ROOT / "csrc")) for path in (ROOT / "csrc").rglob("*.[ch]")
-)
+SOURCES = sorted(str(path.relative_to(ROOT / "csrc")) for path in (ROOT / "csrc").rglob("*.[ch]"))
 
 
 def place(source: str) -> str:
