@@ -242,6 +242,19 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
     return CNO_OK;
 }
 
+// Whether `size` more bytes, and no others if `final`, are what Content-Length promises.
+static int check_left(const struct cno_stream_t *s, size_t size, int final) {
+    if (s->write_sized && size > s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
+                             "%llu octets beyond the content-length",
+                             (unsigned long long)(size - s->write_left));
+    if (s->write_sized && final && size < s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
+                             "%llu octets short of the content-length",
+                             (unsigned long long)(s->write_left - size));
+    return CNO_OK;
+}
+
 int cno_write_head(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg,
                    int final) {
     return cno_write_message(c, stream, msg, NULL, 0, final);
@@ -264,7 +277,14 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
     if (msg->code == 101 && !cno__grants_tunnel(s, 101))
         return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));
     int r = c->protocol->write_head(c, s, msg, size, final);
-    return leave(c, r || !size ? r : c->protocol->write_data(c, s, data, size, final));
+    if (r || !size)
+        return leave(c, r);
+    // An event that the head brought may have ended the stream, or written a part of its body.
+    if (c->mode == CNO_MODE_OVER || s->writing != CNO_AT_BODY)
+        return leave(c, cno__gone(stream));
+    if (check_left(s, size, final))
+        return leave(c, CNO_ERROR);
+    return leave(c, c->protocol->write_data(c, s, data, size, final));
 }
 
 int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno_message_t *msg) {
@@ -312,14 +332,8 @@ int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
                              "more than 2^31-1 octets in one call");
-    if (s->write_sized && size > s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
-                             "%llu octets beyond the content-length",
-                             (unsigned long long)(size - s->write_left));
-    if (s->write_sized && final && size < s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
-                             "%llu octets short of the content-length",
-                             (unsigned long long)(s->write_left - size));
+    if (check_left(s, size, final))
+        return CNO_ERROR;
     enter(c);
     return leave(c, c->protocol->write_data(c, s, data, size, final));
 }

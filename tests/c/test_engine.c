@@ -17,7 +17,9 @@ struct site {
     struct wire out, log;
     action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close, *in_flow, *in_fault;
     int out_fails;
-    int result;  // of the last call that an action made
+    int closed;       // on_close has come
+    int out_of_turn;  // octets to send behind it
+    int result;       // of the last call that an action made
     struct cno_error_t error;
 };
 
@@ -28,6 +30,7 @@ static int act(struct site *s, const char *what, uint32_t stream, action *then) 
 }
 
 static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
+    ((struct site *)data)->out_of_turn |= ((struct site *)data)->closed;
     for (size_t i = 0; i < count; i++)
         wire_put(&((struct site *)data)->out, pieces[i].data, pieces[i].size);
     return ((struct site *)data)->out_fails ? 127 : 0;
@@ -60,6 +63,7 @@ static int on_end(void *s, uint32_t id, uint32_t code, enum CNO_PEER_KIND side) 
 }
 
 static int on_close(void *s) {
+    ((struct site *)s)->closed = 1;
     return act(s, "close", 0, ((struct site *)s)->in_close);
 }
 
@@ -662,6 +666,9 @@ static void test_tunnels_from_events(void) {
         int r = cno_write_message(&s->c, 1, &no, "no", 2, 1);
         CHECK(acts[i] == fail ? r == CNO_ERROR && cno_error()->code == 127
                               : r != CNO_OK || s->log.size);
+        CHECK((acts[i] != cancel && acts[i] != abandon) ||
+              refused(r, CNO_ERRNO_INVALID_STREAM));  // the body has nowhere to go anymore
+        CHECK(!s->out_of_turn);
         CHECK(s->c.depth == 0 && !s->c.dead);
         cno_eof(&s->c);
         leave(s);
