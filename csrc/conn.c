@@ -130,7 +130,7 @@ int cno__close_if_idle(struct cno_connection_t *c) {
     if (!(c->flags & CNO_CONN_CLOSING) || c->mode == CNO_MODE_OVER || c->stream_count[CNO_LOCAL] ||
         c->stream_count[CNO_REMOTE])
         return CNO_OK;
-    if (c->protocol->farewell(c))
+    if (c->protocol && c->protocol->farewell(c))  // NULL: never begun
         return CNO_ERROR;
     c->mode = CNO_MODE_OVER;
     if (cno__flush(c))

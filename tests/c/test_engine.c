@@ -543,6 +543,22 @@ static void test_events_that_fail(void) {
 // ---- order and arguments -----------------------------------------------------------------------
 
 static void test_order(void) {
+    // Calls on a connection that was not begun: it ends, or nothing happens.
+    for (int which = 0; which < 6; which++) {
+        struct site *before = calloc(1, sizeof(*before));
+        cno_init(&before->c, CNO_SERVER);
+        before->c.cb_code = &EVENTS;
+        before->c.cb_data = before;
+        int r = which == 0   ? cno_shutdown(&before->c, 1)
+                : which == 1 ? cno_shutdown(&before->c, 0)
+                : which == 2 ? cno_write_reset(&before->c, 0, CNO_RST_CANCEL)
+                : which == 3 ? cno_eof(&before->c)
+                : which == 4 ? cno_write_ping(&before->c, "12345678")
+                             : cno_open_flow(&before->c, 1, 1);
+        CHECK(r == CNO_OK && (which < 4 ? logged(before, "close0 ") : !before->log.size) &&
+              !before->out.size);
+        leave(before);
+    }
     struct cno_connection_t c;
     struct cno_message_t msg = {.code = 200};
     cno_init(&c, CNO_SERVER);
