@@ -1,6 +1,6 @@
-// PRIVATE: the state of one connection that does not depend on its protocol: input and output, budgets,
-// faults, the end. Knows neither streams nor HTTP/1 nor HTTP/2: what these do for it is in struct
-// cno__protocol.
+// PRIVATE: the state of one connection that does not depend on its protocol: input and output,
+// budgets, faults, the end. Knows neither streams nor HTTP/1 nor HTTP/2: what these do for it is in
+// struct cno__protocol.
 #pragma once
 
 #include "config.h"
@@ -46,18 +46,18 @@ struct cno__protocol {
     int (*step)(struct cno_connection_t *, struct cno__input *);
     // Whether `size` more bytes (not 0) behind those of c->in cannot complete what c->in begins.
     int (*waits)(struct cno_connection_t *, const char *data, size_t size);
-    // How many of `size` more bytes to copy behind those of c->in (at least 1 of them) before the next
-    // step, so that bodies are not copied.
+    // How many of `size` more bytes to copy behind those of c->in (at least 1 of them) before the
+    // next step, so that bodies are not copied.
     size_t (*part)(const struct cno_connection_t *, size_t size);
     // The transport gives no more; what waits in c->in is all there is.
     int (*eof)(struct cno_connection_t *);
-    // Tells the peer of the fault *error that ends the connection, and clears error->wire if it cannot.
-    // `unread` begins with the input that was refused; `refused` is storage for c->refused. Returns the
-    // code that the streams end with.
+    // Tells the peer of the fault *error that ends the connection, and clears error->wire if it
+    // cannot. `unread` begins with the input that was refused; `refused` is storage for c->refused.
+    // Returns the code that the streams end with.
     uint32_t (*tell)(struct cno_connection_t *, const struct cno__input *unread,
                      struct cno_error_t *error, struct cno_message_t *refused);
-    // As the public calls, with a stream that is in the right state. write_data returns how many bytes
-    // were taken.
+    // As the public calls, with a stream that is in the right state. write_data returns how many
+    // bytes were taken.
     int (*write_head)(struct cno_connection_t *, struct cno_stream_t *,
                       const struct cno_message_t *, size_t size, int final);
     int (*write_data)(struct cno_connection_t *, struct cno_stream_t *, const char *data,
@@ -66,7 +66,8 @@ struct cno__protocol {
     int (*reset)(struct cno_connection_t *, struct cno_stream_t *, uint32_t code);
     // A stream has ended that held bytes of the connection's window (s->held).
     int (*released)(struct cno_connection_t *, struct cno_stream_t *);
-    // The last stream of a connection that is closing has ended: what the peer is told before the end.
+    // The last stream of a connection that is closing has ended: what the peer is told before the
+    // end.
     int (*farewell)(struct cno_connection_t *);
 };
 
@@ -74,8 +75,8 @@ static inline int cno__is_server(const struct cno_connection_t *c) {
     return c->kind == CNO_SERVER;
 }
 
-// Keeps the result of an event for cno_error(). CNO_ERROR stands for a call of the engine that failed
-// inside of the event, which has set cno_error() already.
+// Keeps the result of an event for cno_error(). CNO_ERROR stands for a call of the engine that
+// failed inside of the event, which has set cno_error() already.
 static inline int cno__fired(int result) {
     if (result && result != CNO_ERROR)
         cno_error_set(result, "event", "an event returned %d", result);
@@ -91,14 +92,14 @@ static inline int cno__fired(int result) {
 // ---- budgets -----------------------------------------------------------------------------------
 // What a peer may cost us for nothing, without a clock (RFC 9113 section 10.5).
 //
-// Two counters per connection. `resets` is spent by RST_STREAM of a client on a stream whose response
-// has not begun (CVE-2023-44487: work for nothing), and by every stream that we reset because of what
-// the peer did, however far its response is (CVE-2025-8671). A client that leaves a response after its
-// final head was written spends nothing: a browser does so with every stream of events. `overhead` is
-// spent by frames that carry no message: SETTINGS, PING, GOAWAY, PRIORITY, WINDOW_UPDATE, unknown types,
-// empty or tiny DATA and CONTINUATION, 1xx, frames on dead streams. Both are refilled by useful work (an
-// answer that is complete, a body that moves), so an honest client never runs dry however long it stays.
-// An empty budget is ENHANCE_YOUR_CALM.
+// Two counters per connection. `resets` is spent by RST_STREAM of a client on a stream whose
+// response has not begun (CVE-2023-44487: work for nothing), and by every stream that we reset
+// because of what the peer did, however far its response is (CVE-2025-8671). A client that leaves a
+// response after its final head was written spends nothing: a browser does so with every stream of
+// events. `overhead` is spent by frames that carry no message: SETTINGS, PING, GOAWAY, PRIORITY,
+// WINDOW_UPDATE, unknown types, empty or tiny DATA and CONTINUATION, 1xx, frames on dead streams.
+// Both are refilled by useful work (an answer that is complete, a body that moves), so an honest
+// client never runs dry however long it stays. An empty budget is ENHANCE_YOUR_CALM.
 
 // Spends one unit. 0, or -1 when there is none left.
 static inline int cno__budget_spend(uint16_t *budget) {
@@ -129,11 +130,12 @@ static inline void cno__take(struct cno_connection_t *c, struct cno__input *in, 
     c->offset += size;
 }
 
-// Reads all of `in`. When that ends early, `in` is the input that was not understood, as far as it is at
-// hand. CNO_OK, CNO__REFUSED or CNO_ERROR.
+// Reads all of `in`. When that ends early, `in` is the input that was not understood, as far as it
+// is at hand. CNO_OK, CNO__REFUSED or CNO_ERROR.
 int cno__feed(struct cno_connection_t *, struct cno__input *in);
 
-// Notes what the peer did wrong, for core.c to tell; `at` bytes beyond c->offset. Returns CNO__REFUSED.
+// Notes what the peer did wrong, for core.c to tell; `at` bytes beyond c->offset. Returns
+// CNO__REFUSED.
 int cno__refuse(struct cno_connection_t *, const struct cno__fault *, size_t at);
 
 // Tells on_fault of an error that only costs one stream; `wire` is what the peer is told.

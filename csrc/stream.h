@@ -124,7 +124,7 @@ int cno__gone(uint32_t stream);
 // Whether the head of a stream is still to be written; if not, the error of writing another.
 int cno__is_headless(const struct cno_stream_t *);
 
-// Client: the stream of a request that may be written now, or NULL and an error. Begins it unless that is
-// what is going on.
+// Client: the stream of a request that may be written now, or NULL and an error. Begins it unless
+// that is what is going on.
 struct cno_stream_t *cno__request_stream(struct cno_connection_t *, uint32_t id,
                                          const struct cno_message_t *, size_t size, int final);

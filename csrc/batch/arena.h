@@ -4,8 +4,8 @@
 #include "batch.h"
 #include "batch/marshal.h"
 
-// The beginning of an event with `count` items, the first two of which are its kind and stream. The others
-// are put by cno__put_*, then cno__commit takes it.
+// The beginning of an event with `count` items, the first two of which are its kind and stream. The
+// others are put by cno__put_*, then cno__commit takes it.
 struct cno__writer cno__event(struct cno_batch_t *, enum CNO_EVENT kind, uint32_t stream,
                               unsigned char count);
 

@@ -1,5 +1,5 @@
-// PRIVATE: HTTP/1.x on a connection (RFC 9112), both roles. Of HTTP/2 it knows only h2/upgrade.h, the way
-// there.
+// PRIVATE: HTTP/1.x on a connection (RFC 9112), both roles. Of HTTP/2 it knows only h2/upgrade.h,
+// the way there.
 #pragma once
 
 #include "h1/parse.h"

@@ -27,8 +27,8 @@ const struct cno__fault *cno__h1_parse_head(const char *data, size_t size, int i
                                             struct cno__h1_head *head, struct cno_header_t *list,
                                             size_t capacity, char *names, size_t *at);
 
-// Sets method and path of a request whose head was refused, for a log: each as far as it is well-formed,
-// else empty. `data` begins with its request line, and may end anywhere.
+// Sets method and path of a request whose head was refused, for a log: each as far as it is
+// well-formed, else empty. `data` begins with its request line, and may end anywhere.
 void cno__h1_peek_request(const char *data, size_t size, struct cno_message_t *);
 
 // Parses field lines up to the blank line, which `data` holds: the rest of a head, or a trailer

@@ -18,8 +18,8 @@ static inline int cno__window_open(int64_t *window, int64_t delta) {
     return 0;
 }
 
-// Takes received octets out of a window. 0, or -1 when the peer sent more than it may; nothing it may
-// always send, even where a smaller setting has left less than nothing (section 6.9.1).
+// Takes received octets out of a window. 0, or -1 when the peer sent more than it may; nothing it
+// may always send, even where a smaller setting has left less than nothing (section 6.9.1).
 static inline int cno__window_take(int64_t *window, uint32_t size) {
     if (size && *window < (int64_t)size)
         return -1;

@@ -97,7 +97,8 @@ struct cno__block {
 
 // Fills the block for a message. `is_tunnel`: the response grants one, and has no length.
 int cno__h2_make_block(struct cno__block *, const struct cno_message_t *, int is_tunnel);
-// Encodes fields as HEADERS or, when `promised` is set, as PUSH_PROMISE, and CONTINUATION where needed.
+// Encodes fields as HEADERS or, when `promised` is set, as PUSH_PROMISE, and CONTINUATION where
+// needed.
 int cno__h2_write_block(struct cno_connection_t *, uint8_t flags, uint32_t stream,
                         uint32_t promised, const struct cno_header_t *list, size_t count);
 

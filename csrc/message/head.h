@@ -46,8 +46,8 @@ const struct cno__fault *cno__check_target(struct cno_buffer_t method, struct cn
 
 const struct cno__fault *cno__note_h2(const struct cno_header_t *, struct cno__meta *);
 
-// Checks a field of HTTP/2 that is not a pseudo-field, and notes what it says of its message. Called for
-// every field of every head, most of which say nothing.
+// Checks a field of HTTP/2 that is not a pseudo-field, and notes what it says of its message.
+// Called for every field of every head, most of which say nothing.
 static inline const struct cno__fault *cno__regular_h2(const struct cno_header_t *field,
                                                        struct cno__meta *meta) {
     return CNO__NOTED_H2 >> field->id & 1 ? cno__note_h2(field, meta) : NULL;

@@ -39,8 +39,8 @@ enum CNO__UPGRADE {
     CNO__UPGRADE_FIELD = 1,   // Upgrade names a protocol
     CNO__UPGRADE_OPTION = 2,  // Connection says so
     CNO__UPGRADE_ASKED = 3,   // both: only this counts
-    // For HTTP/2 (RFC 7540 section 3.2): h2c is among the protocols, HTTP2-Settings is there, Connection
-    // says so. Only all of these count, and one more field of them is one too many.
+    // For HTTP/2 (RFC 7540 section 3.2): h2c is among the protocols, HTTP2-Settings is there,
+    // Connection says so. Only all of these count, and one more field of them is one too many.
     CNO__UPGRADE_H2C = 4,
     CNO__UPGRADE_SETTINGS = 8,
     CNO__UPGRADE_SETTINGS_OPTION = 16,
@@ -52,8 +52,8 @@ enum CNO__UPGRADE {
 enum CNO__METHOD { CNO__METHOD_OTHER, CNO__METHOD_HEAD, CNO__METHOD_CONNECT };
 
 // A decoded request block of HTTP/2 (RFC 9113 section 8.3.1). Takes the pseudo-fields out of the
-// list except :scheme, :authority and :protocol, and fills the message. `extended`: CONNECT may have
-// :protocol (RFC 8441).
+// list except :scheme, :authority and :protocol, and fills the message. `extended`: CONNECT may
+// have :protocol (RFC 8441).
 const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count, int extended,
                                          struct cno_message_t *, struct cno__meta *);
 
@@ -108,8 +108,8 @@ struct cno__out_meta {
 const char *cno__check_out(const struct cno_header_t *list, size_t count, int lower, uint8_t *ids,
                            struct cno__out_meta *, size_t *at);
 
-// Whether a body of `size` bytes, or of at least that if not `final`, is what Content-Length promises.
-// CNO_OK, or CNO_ERROR and the error of the call.
+// Whether a body of `size` bytes, or of at least that if not `final`, is what Content-Length
+// promises. CNO_OK, or CNO_ERROR and the error of the call.
 int cno__check_length(const struct cno__out_meta *, size_t size, int final);
 
 // Whether we send a body with it. A 205 could have one, but must not (RFC 9110 section 15.3.6).
@@ -133,24 +133,24 @@ int cno__target_is_valid_h2(struct cno_buffer_t method, struct cno_buffer_t targ
 // The same for HTTP/1, where it may also be a whole http or https URI (RFC 9112 section 3.2).
 int cno__target_is_valid_h1(struct cno_buffer_t method, struct cno_buffer_t target);
 
-// Copies to `list`, which has room for CNO_MAX_DEFAULTS, those of the caller's fields that a response of
-// the engine's own may carry (see cno_connection_t.refusal_fields). Returns how many.
+// Copies to `list`, which has room for CNO_MAX_DEFAULTS, those of the caller's fields that a
+// response of the engine's own may carry (see cno_connection_t.refusal_fields). Returns how many.
 size_t cno__refusal_fields(const struct cno_fields_t *, struct cno_header_t *list);
 
 // cno__check_out for a trailer section, which has no pseudo-fields nor what is barred from it.
 const char *cno__check_trailers(const struct cno_header_t *list, size_t count, int lower,
                                 uint8_t *ids, size_t *at);
 
-// What is wrong with a request for a tunnel, or NULL: a target that names no host and port, two that
-// differ, :protocol without CONNECT. `size` octets of body would come with it.
+// What is wrong with a request for a tunnel, or NULL: a target that names no host and port, two
+// that differ, :protocol without CONNECT. `size` octets of body would come with it.
 const char *cno__check_tunnel(const struct cno_message_t *, const struct cno__out_meta *,
                               size_t size);
 
 // Where CONNECT goes: the path, or else the :authority.
 struct cno_buffer_t cno__connect_target(const struct cno_message_t *, const struct cno__out_meta *);
 
-// Sets of enum CNO_NAME: the pseudo-fields, and what of a caller's fields is the engine's business and
-// therefore not sent.
+// Sets of enum CNO_NAME: the pseudo-fields, and what of a caller's fields is the engine's business
+// and therefore not sent.
 #define CNO__NAMED(name) (1u << (name))
 #define CNO__PSEUDO (CNO__NAMED(CNO_NAME_P_UNKNOWN + 1) - CNO__NAMED(CNO_NAME_P_AUTHORITY))
 #define CNO__DROPPED_H1 \

@@ -1,5 +1,5 @@
-// Extensible priorities (RFC 9218): what the value of a priority field says. Pure: octets in, a number
-// out.
+// Extensible priorities (RFC 9218): what the value of a priority field says. Pure: octets in, a
+// number out.
 #pragma once
 
 #include <stddef.h>
@@ -13,7 +13,7 @@ enum {
     CNO__PRIORITY_FRAME = 16,  // a PRIORITY_UPDATE said it, which a field does not change
 };
 
-// Reads a Dictionary (RFC 8941 section 3.2) into *priority, where it changes what it mentions. Unknown
-// members are passed over, known ones of another type or out of range mean the default (RFC 9218
-// section 4). Returns 0, or -1 and no change when it is no Dictionary.
+// Reads a Dictionary (RFC 8941 section 3.2) into *priority, where it changes what it mentions.
+// Unknown members are passed over, known ones of another type or out of range mean the default (RFC
+// 9218 section 4). Returns 0, or -1 and no change when it is no Dictionary.
 int cno__priority_parse(const char *data, size_t size, uint8_t *priority);
