@@ -1,5 +1,5 @@
-// The state of one connection that does not depend on its protocol: limits, input, faults, output, the
-// end. Knows neither streams nor HTTP/1 nor HTTP/2.
+// The state of one connection that does not depend on its protocol: limits, input, faults, output,
+// the end. Knows neither streams nor HTTP/1 nor HTTP/2.
 #include "conn.h"
 
 #include <string.h>
@@ -54,7 +54,7 @@ int cno__limits_set(struct cno_limits_t *to, const struct cno_limits_t *from) {
 
 // ---- input -------------------------------------------------------------------------------------
 
-// Understands as much of the input as is there.
+// Reads as much of the input as is complete.
 static int run(struct cno_connection_t *c, struct cno__input *in) {
     while (c->mode != CNO_MODE_OVER) {
         int r = c->protocol->step(c, in);
@@ -130,7 +130,7 @@ int cno__close_if_idle(struct cno_connection_t *c) {
     if (!(c->flags & CNO_CONN_CLOSING) || c->mode == CNO_MODE_OVER || c->stream_count[CNO_LOCAL] ||
         c->stream_count[CNO_REMOTE])
         return CNO_OK;
-    if (c->protocol && c->protocol->farewell(c))  // NULL: never begun
+    if (c->protocol && c->protocol->farewell(c))  // NULL before cno_begin
         return CNO_ERROR;
     c->mode = CNO_MODE_OVER;
     if (cno__flush(c))

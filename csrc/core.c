@@ -1,5 +1,5 @@
-// The entry points: what the public calls check before they hand over to streams and protocols, and how calls
-// nest.
+// The entry points: what public functions check before they call the protocol of the connection,
+// and how calls nest.
 #include "core.h"
 
 #include "h1/h1.h"
@@ -42,7 +42,7 @@ void cno_fini(struct cno_connection_t *c) {
     c->mode = CNO_MODE_OVER;
 }
 
-// Every public call that may fire events stands between these two.
+// Every public function that may fire events calls `enter` first and `leave` last.
 static void enter(struct cno_connection_t *c) {
     c->depth++;
 }
@@ -51,7 +51,7 @@ static int leave(struct cno_connection_t *c, int result) {
     if (result >= 0 && cno__flush(c))
         result = CNO_ERROR;
     if (result < 0 && cno_error()->code == CNO_ERRNO_NO_MEMORY) {
-        c->mode = CNO_MODE_OVER;  // what was being said or understood is incomplete
+        c->mode = CNO_MODE_OVER;  // a message or a state is incomplete
         cno__bytes_free(&c->out);
     }
     if (!--c->depth && c->dead)
@@ -121,7 +121,7 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
         uint32_t last = final ? c->last_stream[CNO_REMOTE] : CNO__STREAM_MAX;
         if (last < c->goaway[CNO_LOCAL])
             r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        // The announcement is for streams of the peer: ours are for the caller to stop (section 6.8).
+        // GOAWAY is about streams of the peer (section 6.8). The caller decides about its own.
         if (!final && cno__is_server(c))
             return leave(c, r);
     }
@@ -137,8 +137,8 @@ const struct cno_message_t *cno_refused(const struct cno_connection_t *c) {
 
 // ---- reading -----------------------------------------------------------------------------------
 
-// The peer broke the protocol: it is told how, if it can be, and everything ends. `unread` begins with
-// what was refused.
+// Ends the connection because the peer broke the protocol, and tells the peer how, if possible.
+// `unread` begins with the input that was refused.
 static int end_by_fault(struct cno_connection_t *c, const struct cno__input *unread) {
     struct cno_error_t error = *cno_error();
     struct cno_message_t refused = {0};
@@ -149,7 +149,8 @@ static int end_by_fault(struct cno_connection_t *c, const struct cno__input *unr
     c->refused = NULL;
     if (failed || cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
         return CNO_ERROR;
-    cno_error_set(error.code, error.reason, "%s", error.text);  // an event may have set another
+    cno_error_set(error.code, error.reason, "%s",
+                  error.text);  // an event may have set another error
     return cno_error_set_wire(error.wire, error.offset);
 }
 
@@ -169,7 +170,7 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
     if (r == CNO__REFUSED)
         r = end_by_fault(c, &in);
     if (r < 0)
-        c->mode = CNO_MODE_OVER;  // what was left of the input is lost
+        c->mode = CNO_MODE_OVER;  // the rest of the input is lost
     if (c->mode == CNO_MODE_OVER)
         cno__bytes_free(&c->in);
     return leave(c, r);
@@ -209,14 +210,14 @@ uint32_t cno_next_stream(const struct cno_connection_t *c) {
     return last ? last + 2 : cno__is_server(c) ? 2 : 1;
 }
 
-// The stream of a request that may be answered now, or NULL and an error.
+// The stream of a request whose response may be written now, or NULL and an error.
 static struct cno_stream_t *answer_stream(struct cno_connection_t *c, uint32_t id) {
     struct cno_stream_t *s = cno__stream_find(c, id);
     if (s && s->writing == CNO_AT_HEAD && s->reading != CNO_AT_HEAD)
         return s;
     if (!s)
         cno__gone(id);
-    else if (cno__is_headless(s))  // what it is to be depends on the method and the version
+    else if (cno__is_headless(s))  // the response depends on the method and the version
         cno_error_set(CNO_ERRNO_ASSERTION, "no-request", "an answer before its request");
     return NULL;
 }
@@ -242,15 +243,15 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
     return CNO_OK;
 }
 
-// Whether `size` more bytes, and no others if `final`, are what Content-Length promises.
+// Checks `size` more bytes of body, the last ones if `final`, against Content-Length.
 static int check_left(const struct cno_stream_t *s, size_t size, int final) {
     if (s->write_sized && size > s->write_left)
         return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
-                             "%llu octets beyond the content-length",
+                             "%llu bytes beyond the content-length",
                              (unsigned long long)(size - s->write_left));
     if (s->write_sized && final && size < s->write_left)
         return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
-                             "%llu octets short of the content-length",
+                             "%llu bytes short of the content-length",
                              (unsigned long long)(s->write_left - size));
     return CNO_OK;
 }
@@ -268,7 +269,7 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
-                             "more than 2^31-1 octets in one call");
+                             "more than 2^31-1 bytes in one call");
     enter(c);
     struct cno_stream_t *s = cno__is_server(c) ? answer_stream(c, stream)
                                                : cno__request_stream(c, stream, msg, size, final);
@@ -279,7 +280,7 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
     int r = c->protocol->write_head(c, s, msg, size, final);
     if (r || !size)
         return leave(c, r);
-    // An event that the head brought may have ended the stream, or written a part of its body.
+    // An event that the head fired may have ended the stream, or written a part of the body.
     if (c->mode == CNO_MODE_OVER || s->writing != CNO_AT_BODY)
         return leave(c, cno__gone(stream));
     if (check_left(s, size, final))
@@ -306,7 +307,7 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
     return leave(c, cno__h2_write_push(c, s, msg));
 }
 
-// The stream whose body is being written, or NULL and an error.
+// The stream on which a body may be written now, or NULL and an error.
 static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id) {
     struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, id);
     if (!s || s->writing == CNO_AT_END) {
@@ -331,7 +332,7 @@ int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
-                             "more than 2^31-1 octets in one call");
+                             "more than 2^31-1 bytes in one call");
     if (check_left(s, size, final))
         return CNO_ERROR;
     enter(c);
@@ -344,7 +345,7 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
         return CNO_ERROR;
     if (s->write_sized && s->write_left)
         return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
-                             "%llu octets short of the content-length",
+                             "%llu bytes short of the content-length",
                              (unsigned long long)s->write_left);
     if (tail->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields",
@@ -353,7 +354,7 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
     return leave(c, c->protocol->write_tail(c, s, tail));
 }
 
-// Ends everything at once, for a reason of the caller's.
+// Ends the connection and all streams at once, with a code of the caller.
 static int abandon(struct cno_connection_t *c, uint32_t code) {
     if (c->mode == CNO_MODE_OVER)
         return CNO_OK;
@@ -382,14 +383,14 @@ int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
-    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // for its acknowledgement
+    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // pays for the acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 
 int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
     struct cno_stream_t *s = c->mode == CNO_MODE_H2 ? cno__stream_find(c, stream) : NULL;
     if (!s)
-        return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
+        return CNO_OK;  // HTTP/1 has no windows, and an ended stream needs none
     enter(c);
     cno__h2_give_back(c, s, size);
     return leave(c, cno__h2_open_window(c, s));

@@ -1,5 +1,6 @@
-// The streams of a connection: the map, the states, how they end, and which one a request begins. Reads and
-// writes no bytes, and knows no difference between HTTP/1 and HTTP/2 but what a request needs.
+// The streams of a connection: the map, the states, how streams end, and how a request begins one.
+// Reads and writes no bytes. Between HTTP/1 and HTTP/2 it knows only the differences in what a
+// request needs.
 #include "stream.h"
 
 #include <stdlib.h>
@@ -42,8 +43,8 @@ static int grow(struct cno_connection_t *c) {
     return CNO_OK;
 }
 
-// How the latest remote streams ended, two bits each. What is older counts as reset by us: its
-// frames are ignored, at a price.
+// How the latest streams of the peer ended, two bits each. An older stream counts as reset by this
+// endpoint: its frames are ignored, and charged to the budget for overhead.
 #define REMEMBERED 256u
 
 static void remember(struct cno_connection_t *c, uint32_t id, enum CNO_CLOSED how) {
@@ -91,8 +92,8 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     uint32_t count = c->stream_count[CNO_LOCAL] + c->stream_count[CNO_REMOTE];
     if ((!c->buckets || count > c->bucket_mask) && grow(c) && !c->buckets)
         return NULL;
-    // The outermost call is at none of those that ended before: a read full of short streams need
-    // not keep them all.
+    // The outermost call does not use a stream that ended before, so the memory of these is
+    // released now: one read may hold many short streams.
     if (!c->spare && c->dead && c->depth == 1)
         cno__stream_release_dead(c);
     struct cno_stream_t *s = c->spare;
@@ -117,7 +118,7 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
     cno__stream_set(s, state);
     if (!CNO__FIRE(c, on_stream_start, id))
         return s;
-    if (s->state != CNO_STREAM_CLOSED) {  // not by a call from the event that failed
+    if (s->state != CNO_STREAM_CLOSED) {  // and no call from that event has closed it
         cno__stream_set(s, CNO_STREAM_CLOSED);
         unlink_stream(c, s);
     }
@@ -142,8 +143,9 @@ struct cno_stream_t *cno__stream_new(struct cno_connection_t *c, uint32_t id,
 //              RST, and the end of the connection, from any but IDLE
 //                               CLOSED
 //
-// PREDECESSORS has, for each state, the set of those that it may follow. Programs that check the engine
-// (CNO__CHECKED) abort on any other change; a release build does not look, as none is ever made.
+// PREDECESSORS has, for each state, the set of the states that it may follow. Programs that check the
+// engine (CNO__CHECKED) abort on any other change. A release build does not check, because no other
+// change is ever made.
 #ifdef CNO__CHECKED
 #define FROM(state) (1u << CNO_STREAM_##state)
 
@@ -177,7 +179,8 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
                       enum CNO_PEER_KIND side) {
     if (s->state == CNO_STREAM_CLOSED)
         return CNO_OK;
-    // What we are here for was done, even if the rest of it is given up.
+    // The response is complete, so the exchange was useful work, even if the rest of the request is
+    // not read.
     if ((cno__is_server(c) ? s->writing : s->reading) == CNO_AT_END) {
         cno__budget_refill(&c->budget_resets, 1, c->limits.resets);
         cno__budget_refill(&c->budget_overhead, 16, c->limits.overhead);
@@ -193,7 +196,8 @@ int cno__stream_close(struct cno_connection_t *c, struct cno_stream_t *s, uint32
         return CNO_ERROR;
     if (!CNO__FIRE(c, on_stream_end, s->id, code, side))
         return cno__close_if_idle(c);
-    // The stream is gone all the same, and HTTP/1 cannot go on behind one that was not read to its end.
+    // The stream has ended all the same. HTTP/1 cannot continue behind a message that was not read
+    // to its end.
     struct cno_error_t error = *cno_error();
     cno__close_if_idle(c);
     return cno_error_set(error.code, error.reason, "%s", error.text);
@@ -227,7 +231,7 @@ int cno__stream_each(struct cno_connection_t *c,
 int cno__stream_close_after(struct cno_connection_t *c, uint32_t last, enum CNO_PEER_KIND initiator,
                             uint32_t code, enum CNO_PEER_KIND side) {
     for (uint32_t i = 0; c->buckets && i <= c->bucket_mask; i++) {
-        // An event may have changed the bucket: begin it anew after each.
+        // An event may have changed the bucket: begin again after each.
         for (struct cno_stream_t *s = c->buckets[i]; s;) {
             if (s->initiator != initiator || s->id <= last) {
                 s = s->next;
@@ -303,7 +307,7 @@ int cno__is_headless(const struct cno_stream_t *s) {
     return 0;
 }
 
-// What would make cno_write_head fail, before a stream is made for it.
+// Checks whether cno_write_head would fail, before a stream is made for the request.
 static int check_request(const struct cno_connection_t *c, const struct cno_message_t *msg,
                          size_t size, int final) {
     uint8_t ids[CNO_MAX_HEADERS_OUT];
@@ -336,7 +340,7 @@ static int check_request(const struct cno_connection_t *c, const struct cno_mess
     return CNO_OK;
 }
 
-// A new stream for a client's request.
+// Makes the stream for a client's request.
 static struct cno_stream_t *begin_request(struct cno_connection_t *c, uint32_t id) {
     uint32_t limit = c->mode == CNO_MODE_H2 ? c->settings[CNO_REMOTE].max_concurrent_streams : 1;
     const struct cno_stream_t *last = cno__stream_find(c, c->last_stream[CNO_LOCAL]);
@@ -366,7 +370,7 @@ struct cno_stream_t *cno__request_stream(struct cno_connection_t *c, uint32_t id
     struct cno_stream_t *s = cno__stream_find(c, id);
     if ((s && !cno__is_headless(s)) || check_request(c, msg, size, final))
         return NULL;
-    // Calls from its on_stream_start may have written another request, which is then the one.
+    // A call from on_stream_start may have written another request on this stream; that one stays.
     if (!s && (!(s = begin_request(c, id)) || !cno__is_headless(s)))
         return NULL;
     s->method = (uint8_t)cno__method(msg->method);
