@@ -1,5 +1,5 @@
-// What HTTP/1 does for a connection (struct cno__protocol). Messages are read by receive.c and written by
-// send.c.
+// The functions of HTTP/1 that a connection calls (struct cno__protocol). receive.c reads messages,
+// send.c writes them.
 #include "h1/h1.h"
 
 static size_t part(const struct cno_connection_t *c, size_t size) {
@@ -7,7 +7,8 @@ static size_t part(const struct cno_connection_t *c, size_t size) {
     return size;
 }
 
-// A server answers, if nothing of another answer was sent; a client has nobody to tell.
+// A server responds with the status of the fault, unless another response has begun. A client
+// cannot tell the server.
 static uint32_t tell(struct cno_connection_t *c, const struct cno__input *unread,
                      struct cno_error_t *error, struct cno_message_t *refused) {
     if (cno__is_server(c) && c->read == CNO_H1_HEAD) {
@@ -26,7 +27,7 @@ static int reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t co
     return cno__stream_close(c, s, code, CNO_LOCAL);
 }
 
-// There are no windows.
+// HTTP/1 has no windows.
 static int released(struct cno_connection_t *c, struct cno_stream_t *s) {
     (void)c;
     (void)s;

@@ -1,30 +1,30 @@
-// HTTP/1 syntax. Knows RFC 9112's grammar; what the fields mean is message.c's.
+// The syntax of HTTP/1 (RFC 9112). The meaning of fields is in message/.
 #include "h1/parse.h"
 
 #include <string.h>
 
 #include "message/chars.h"
 
-static const struct cno__fault BAD_START =
-    CNO__FAULT(400, NO_ERROR, "bad-start-line", "a request does not begin like this (RFC 9112 3)");
+static const struct cno__fault BAD_START = CNO__FAULT(
+    400, NO_ERROR, "bad-start-line", "the first byte cannot begin a request (RFC 9112 3)");
 static const struct cno__fault BAD_METHOD = CNO__FAULT(
     400, NO_ERROR, "bad-method", "method is not a token followed by one space (RFC 9112 3.1)");
 static const struct cno__fault BAD_TARGET = CNO__FAULT(
-    400, NO_ERROR, "bad-target", "octet that a request target cannot hold (RFC 9112 3.2)");
+    400, NO_ERROR, "bad-target", "byte that a request target cannot have (RFC 9112 3.2)");
 static const struct cno__fault LINE_TOO_LONG =
     CNO__FAULT(414, NO_ERROR, "line-too-long", "request line above the limit (RFC 9110 4.1)");
 static const struct cno__fault BAD_VERSION =
     CNO__FAULT(400, NO_ERROR, "bad-version", "the line does not end with HTTP/1.x (RFC 9112 2.3)");
 static const struct cno__fault NEW_VERSION = CNO__FAULT(
-    505, NO_ERROR, "unsupported-version", "a major version that this is not (RFC 9110 15.6.6)");
+    505, NO_ERROR, "unsupported-version", "the major version is not 1 (RFC 9110 15.6.6)");
 static const struct cno__fault BAD_STATUS = CNO__FAULT(
     400, NO_ERROR, "bad-status", "status line without a three-digit status (RFC 9112 4)");
 static const struct cno__fault BAD_NAME = CNO__FAULT(
     400, NO_ERROR, "bad-field-name", "field name is not a token before its colon (RFC 9112 5.1)");
 static const struct cno__fault OBS_FOLD =
     CNO__FAULT(400, NO_ERROR, "obs-fold", "field line that begins with white space (RFC 9112 5.2)");
-static const struct cno__fault BAD_VALUE =
-    CNO__FAULT(400, NO_ERROR, "bad-field-value", "control octet in a field value (RFC 9110 5.5)");
+static const struct cno__fault BAD_VALUE = CNO__FAULT(
+    400, NO_ERROR, "bad-field-value", "control character in a field value (RFC 9110 5.5)");
 static const struct cno__fault BARE_CR =
     CNO__FAULT(400, NO_ERROR, "bare-cr", "CR without LF (RFC 9112 2.2)");
 static const struct cno__fault BAD_CHUNK = CNO__FAULT(
@@ -49,7 +49,7 @@ size_t cno__h1_find_head(const char *data, size_t size, uint32_t *scanned, uint3
     while (at < size) {
         const char *lf = memchr(data + at, '\n', size - at);
         size_t line_end = lf ? (size_t)(lf - data) : size;
-        // Only when the limit is reached: further on the first line is known to have ended.
+        // Checked once, when the limit is reached: beyond it the first line is known to have ended.
         if (at < max_line && line_end >= max_line && !memchr(data, '\n', max_line)) {
             *scanned = max_line;
             *fault = &LINE_TOO_LONG;
@@ -79,7 +79,7 @@ int cno__h1_ends_head(const char *data, size_t size) {
     return size > 4 && !memcmp(data + size - 4, "\r\n\r\n", 4);
 }
 
-// "HTTP/" DIGIT "." DIGIT. Any 1.x is served as 1.1 (RFC 9110 section 2.5), except 1.0.
+// Parses "HTTP/" DIGIT "." DIGIT. Any 1.x but 1.0 is treated as 1.1 (RFC 9110 section 2.5).
 static const struct cno__fault *parse_version(const char *data, int *minor) {
     if (memcmp(data, "HTTP/", 5) || data[6] != '.' || data[5] < '0' || data[5] > '9' ||
         data[7] < '0' || data[7] > '9')
@@ -150,8 +150,8 @@ static const struct cno__fault *parse_status_line(const char *line, size_t size,
     return NULL;
 }
 
-// One field line. Returns the one behind it, or NULL, a fault, and in *at the octet it is about. The
-// lines end with CRLF, which is in no name: no loop runs past it.
+// Parses one field line. Returns the start of the next line; or NULL, a fault, and in *at the byte
+// that is wrong. No loop runs past the end, because the lines end with CRLF and no name has one.
 static const char *parse_field(const char *line, const char *end, struct cno_header_t *field,
                                char *name, const struct cno__fault **fault, const char **at) {
     size_t size = cno__token_lower(line, (size_t)(end - line), name);
@@ -228,7 +228,7 @@ const struct cno__fault *cno__h1_parse_chunk(const char *line, size_t size, uint
     if (i == 0 || *chunk > INT64_MAX)
         return &BAD_CHUNK;
     *extensions = size - i;
-    size_t mark = i;  // white space before it is bad, and is read over (RFC 9112 section 7.1.1)
+    size_t mark = i;  // white space before an extension is skipped (RFC 9112 section 7.1.1)
     while (mark < size && (line[mark] == ' ' || line[mark] == '\t'))
         mark++;
     if (i < size && (mark == size || line[mark] != ';'))

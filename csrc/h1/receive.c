@@ -1,5 +1,5 @@
-// HTTP/1.x on a connection (RFC 9112), both roles: every message that is read, piece by piece. The syntax
-// of heads is parse.c's, their meaning that of message/.
+// HTTP/1.x on a connection (RFC 9112), server and client: the messages that are read, piece by
+// piece. The syntax of heads is in parse.c, their meaning in message/.
 #include "h1/h1.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ static const struct cno__fault UNASKED_SWITCH =
     CNO__FAULT(0, NO_ERROR, "unasked-upgrade",
                "101 that was not asked for, or names no protocol (RFC 9110 7.8)");
 static const struct cno__fault CHUNK_FLOOD =
-    CNO__FAULT(400, NO_ERROR, "chunk-flood", "too many chunks of next to nothing (RFC 9112 7.1)");
+    CNO__FAULT(400, NO_ERROR, "chunk-flood", "too many tiny chunks (RFC 9112 7.1)");
 static const struct cno__fault INTERIM_FLOOD =
     CNO__FAULT(0, NO_ERROR, "interim-flood", "too many 1xx responses (RFC 9110 15.2)");
 static const struct cno__fault UNSOLICITED =
@@ -37,7 +37,8 @@ int cno__h1_finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     return cno__stream_half_close(c, s, CNO_REMOTE);
 }
 
-// Decides how long the body is (RFC 9112 section 6.3) and sets what is to be read next.
+// Determines the length of the body (RFC 9112 section 6.3) and sets what is read next. Returns
+// whether there is a body to read.
 static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
                       const struct cno__meta *meta, int status) {
     c->body_left = 0;
@@ -61,7 +62,8 @@ static int begin_body(struct cno_connection_t *c, struct cno_stream_t *s,
     return 1;
 }
 
-// Whether a request without a body asks for a tunnel. HTTP/1.0 has no Upgrade (RFC 9110 section 7.8).
+// Whether a request without a body asks for a tunnel. HTTP/1.0 has no Upgrade (RFC 9110 section
+// 7.8).
 static int asks_tunnel(const struct cno_connection_t *c, const struct cno_message_t *msg,
                        const struct cno__meta *meta) {
     return meta->method == CNO__METHOD_CONNECT ||
@@ -114,7 +116,7 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
             return cno__refuse(c, &INTERIM_FLOOD, 0);
         return CNO__FIRE(c, on_message_head, s->id, msg) ? CNO_ERROR : CNO_OK;
     }
-    if (s->tunnel == CNO_TUNNEL_ASKED) {  // not granted: so the request was all that we say
+    if (s->tunnel == CNO_TUNNEL_ASKED) {  // not granted, so our message is complete
         s->tunnel = CNO_TUNNEL_NONE;
         if (cno__stream_half_close(c, s, CNO_LOCAL))
             return CNO_ERROR;
@@ -130,14 +132,14 @@ static int take_response(struct cno_connection_t *c, struct cno_stream_t *s,
 
 static int refuse_head(struct cno_connection_t *c, const struct cno__input *in,
                        const struct cno__fault *fault, size_t at) {
-    // Not even a refusal of HEAD has content (RFC 9110 section 9.3.2).
+    // A response to HEAD has no content, and neither has a refusal (RFC 9110 section 9.3.2).
     if (cno__is_server(c) && in->size >= 5 && !memcmp(in->data, "HEAD ", 5))
         c->current->method = CNO__METHOD_HEAD;
     return cno__refuse(c, fault, at);
 }
 
-// Most heads come whole. Those that do not, or are not as they should be, are searched for their end
-// first, so that what a fault says does not depend on how the input was cut.
+// Most heads come whole and are parsed at once. Others, and those with a fault, are searched for
+// their end first, so that the fault does not depend on how the input was split.
 static int parse_head(struct cno_connection_t *c, struct cno__input *in, struct cno__h1_head *head,
                       struct cno_header_t *list, char names[CNO_INLINE_HEAD], size_t *size) {
     const struct cno__fault *fault = NULL;
@@ -217,12 +219,13 @@ static int read_start(struct cno_connection_t *c, struct cno__input *in) {
                                                                 : cno__refuse(c, &UNSOLICITED, 0);
     uint32_t last = c->last_stream[CNO_REMOTE], id = last ? last + 2 : 1;
     if (id == CNO__STREAM_MAX)
-        c->flags |= CNO_CONN_CLOSING;  // the last id there is
+        c->flags |= CNO_CONN_CLOSING;  // this is the last id
     c->current = cno__stream_new(c, id, CNO_REMOTE, CNO_STREAM_OPEN);
     return c->current ? CNO_OK : CNO_ERROR;
 }
 
-// Gives a piece of body to the application, or counts it when the answer is complete already.
+// Gives a piece of body to the application. Once a server's response is complete, pieces count
+// against limits.drain.
 static int take_body(struct cno_connection_t *c, struct cno__input *in, size_t size) {
     struct cno_stream_t *s = c->current;
     const char *data = in->data;
@@ -257,7 +260,7 @@ static int read_sized(struct cno_connection_t *c, struct cno__input *in) {
 
 static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     size_t seen = in->size < CNO_MAX_H1_CHUNK_LINE ? in->size : CNO_MAX_H1_CHUNK_LINE, extensions;
-    size_t before = c->head_scanned;  // of this line, as of a head: no octet is looked at twice
+    size_t before = c->head_scanned;  // bytes of this line that were searched before
     const char *lf = seen > before ? memchr(in->data + before, '\n', seen - before) : NULL;
     c->head_scanned = (uint32_t)seen;
     if (!lf)
@@ -273,7 +276,7 @@ static int read_chunk_line(struct cno_connection_t *c, struct cno__input *in) {
     c->chunk_extensions += (uint32_t)extensions;
     if (c->chunk_extensions > CNO_MAX_H1_CHUNK_EXTENSIONS)
         return cno__refuse(c, &CHUNK_EXTENSIONS, 0);
-    // As DATA is charged: a chunk of an octet costs us more than the peer.
+    // Charged as DATA is: a tiny chunk costs the receiver more than the sender.
     if (cno__is_server(c) && c->body_left && c->body_left < CNO_TINY_DATA &&
         cno__budget_spend(&c->budget_overhead))
         return cno__refuse(c, &CHUNK_FLOOD, 0);
@@ -322,7 +325,7 @@ static int read_trailers(struct cno_connection_t *c, struct cno__input *in) {
     return c->current ? cno__h1_finish_reading(c, c->current, &tail) : CNO_OK;
 }
 
-// Octets up to which what is being read, once it has begun, can only go on or go wrong by a line end.
+// Size limit of the line-based element that is being read; 0 if there is none.
 static size_t line_limit(const struct cno_connection_t *c) {
     const struct cno_limits_t *limits = &c->limits;
     switch ((enum CNO_H1_READ)c->read) {
@@ -379,7 +382,8 @@ int cno__h1_eof(struct cno_connection_t *c) {
         return cno__h1_finish_reading(c, s, NULL);
     if (c->read != CNO_H1_TUNNEL || !s)
         return CNO_OK;
-    struct cno__input kept = {c->in.data, c->in.size};  // the caller did not ask for it
+    struct cno__input kept = {c->in.data,
+                              c->in.size};  // the caller did not continue with these bytes
     if ((kept.size && take_body(c, &kept, kept.size)) ||
         (c->current && CNO__FIRE(c, on_message_tail, s->id, NULL)))
         return CNO_ERROR;

@@ -1,4 +1,5 @@
-// HTTP/1.x on a connection (RFC 9112), both roles: every message that is written, and its framing.
+// HTTP/1.x on a connection (RFC 9112), server and client: the messages that are written, and their
+// framing.
 #include "h1/h1.h"
 
 #include <stdio.h>
@@ -14,30 +15,31 @@ static inline char *put(char *at, const char *data, size_t size) {
 
 #define PUT_LITERAL(at, literal) put(at, literal, sizeof(literal) - 1)
 
-// All is said: the octets leave, then the exchange ends, and with it perhaps the connection.
+// The message that is written is complete: flushes the output, then ends the exchange if the
+// message in the other direction is complete too, and with it perhaps the connection.
 static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
     if (cno__flush(c))
         return CNO_ERROR;
     s->writing = CNO_AT_END;
-    // A request that goes on behind the last answer of a connection is not waited for, and neither is
-    // the other end of a tunnel.
+    // Behind the last response of a connection the rest of the request is not read. A tunnel ends
+    // with either side.
     if (s->tunnel == CNO_TUNNEL_OPEN ||
         (cno__is_server(c) && s->state == CNO_STREAM_OPEN && (c->flags & CNO_CONN_CLOSING)))
         return cno__stream_close(c, s, CNO_RST_NO_ERROR, CNO_LOCAL);
     return cno__stream_half_close(c, s, CNO_LOCAL);
 }
 
-// What the engine adds to the caller's fields.
+// The fields that the engine adds to those of the caller.
 struct framing_fields {
     uint8_t has_length, chunked, close, keep_alive, upgrade, te, h2c;
-    uint32_t skipped;  // and which of them are not sent: a set of enum CNO_NAME
+    uint32_t skipped;  // the caller's fields that are not sent: a set of enum CNO_NAME
     size_t length;
 };
 
-// What only a request has.
+// The parts of a head that only a request has.
 struct request_line {
     struct cno_buffer_t target;
-    struct cno_buffer_t host;  // where the caller's fields name none; data = NULL: they do
+    struct cno_buffer_t host;  // the host to add; data = NULL if the caller's fields have one
 };
 
 static struct framing_fields frame_response(struct cno_connection_t *c, struct cno_stream_t *s,
@@ -66,8 +68,9 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
         s->framing = CNO_FRAMING_CHUNKED;
         add.chunked = 1;
     }
-    // The client may never send a body that it was told nothing about (RFC 9110 section 10.1.1), and
-    // behind a CONNECT that is refused may come what was meant for its tunnel: that is no request.
+    // A client that waits for 100 may never send its body (RFC 9110 section 10.1.1), and the bytes
+    // behind a refused CONNECT may be meant for its tunnel: in both cases the next bytes are not
+    // known to be a request.
     if (meta->close || (c->flags & CNO_CONN_EXPECT) ||
         (s->tunnel && s->method == CNO__METHOD_CONNECT))
         c->flags |= CNO_CONN_CLOSING;
@@ -76,8 +79,8 @@ static struct framing_fields frame_response(struct cno_connection_t *c, struct c
     return add;
 }
 
-// A request says how long it is only where its method makes one expect a body (RFC 9110
-// section 8.6).
+// Decides the framing of a request. A request without a body has a length only if its method
+// usually has a body (RFC 9110 section 8.6).
 static struct framing_fields frame_request(struct cno_connection_t *c, struct cno_stream_t *s,
                                            const struct cno_message_t *msg, size_t size, int final,
                                            const struct cno__out_meta *meta,
@@ -86,7 +89,7 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
         .close = meta->close, .upgrade = meta->upgrade, .te = meta->te, .skipped = CNO__DROPPED_H1};
     if (meta->close)
         c->flags |= CNO_CONN_CLOSING;
-    // A request names its host, if only to say that there is none (RFC 9112 section 3.2).
+    // A request has a Host, which is empty if there is no host (RFC 9112 section 3.2).
     int connect = s->method == CNO__METHOD_CONNECT;
     line->target = connect ? cno__connect_target(msg, meta) : msg->path;
     if (meta->authority.data) {
@@ -110,7 +113,7 @@ static struct framing_fields frame_request(struct cno_connection_t *c, struct cn
                      (size || (n == 4 && !memcmp(m, "POST", 4)) ||
                       (n == 3 && !memcmp(m, "PUT", 3)) || (n == 5 && !memcmp(m, "PATCH", 5)));
     add.length = size;
-    // Stream 1 is the only one that a request before HTTP/2 can have.
+    // Only the first request of a connection can ask for HTTP/2.
     if ((c->options & CNO_H2C_UPGRADE) && s->id == 1 && s->write_sized && !s->write_left &&
         !meta->close) {
         s->tunnel = CNO_TUNNEL_H2C;
@@ -177,7 +180,8 @@ static int write_fields(struct cno_connection_t *c, const struct cno_message_t *
         at = PUT_LITERAL(at, "connection: close\r\n");
     if (add->keep_alive)
         at = PUT_LITERAL(at, "connection: keep-alive\r\n");
-    // Who sends these says that they are for the next hop only (RFC 9110 sections 7.8 and 10.1.4).
+    // These fields are for the next hop only, so Connection lists them (RFC 9110 sections 7.8 and
+    // 10.1.4).
     if (add->upgrade)
         at = PUT_LITERAL(at, "connection: upgrade\r\n");
     if (add->te)
@@ -201,7 +205,7 @@ int cno__h1_write_head(struct cno_connection_t *c, struct cno_stream_t *s,
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "pseudo-field in a response");
     if (!cno__value_is_valid(msg->method.data, msg->method.size))
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-start-line",
-                             "octets no start line can hold");
+                             "bytes that a start line cannot have");
     if (msg->code && msg->code < 200 && (c->flags & CNO_CONN_REQUEST_1_0))
         return CNO_OK;
     if ((!msg->code || cno__response_takes_body(msg->code, s->method)) &&

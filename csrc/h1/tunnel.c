@@ -1,5 +1,5 @@
-// Tunnels of HTTP/1 (RFC 9110 sections 7.8 and 9.3.6): which protocols a request offered, whether an answer
-// grants one, and what a connection is from then on.
+// Tunnels on HTTP/1 (RFC 9110 sections 7.8 and 9.3.6): the protocols that a request offered, the
+// response that grants the tunnel, and the state of the connection from then on.
 #include "h1/h1.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@ int cno__h1_settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s, in
     return cno__h1_finish_reading(c, s, NULL);
 }
 
-// c->offer: in lower case, a 0 behind each protocol and one more behind the last.
+// The format of c->offer: protocols in lower case, each followed by a 0, and one more 0 at the end.
 int cno__h1_keep_offer(struct cno_connection_t *c, const struct cno_message_t *msg,
                        const uint8_t *ids) {
     size_t room = 1, size;
