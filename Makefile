@@ -5,15 +5,19 @@ PYTHON ?= python3
 PORT ?= 8000
 CFLAGS ?= -O2 -g
 WARNINGS = -std=c11 -Wall -Wextra -Werror -Wshadow
-SANITIZE = -g -O1 -std=c11 -fsanitize=address,undefined -fno-sanitize-recover=all \
+# Includes are written from csrc/, as in "h2/h2.h". Programs that check the engine are built with
+# CNO__CHECKED: what must never happen, such as an illegal change of a stream's state, aborts there.
+INCLUDES = -Icsrc
+CHECKED = $(INCLUDES) -DCNO__CHECKED
+SANITIZE = -g -O1 -std=c11 $(CHECKED) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(sort $(wildcard csrc/*.c))
-HEADERS := $(sort $(wildcard csrc/*.h))
+SOURCES := $(sort $(wildcard csrc/*.c csrc/*/*.c))
+HEADERS := $(sort $(wildcard csrc/*.h csrc/*/*.h))
 TESTS_C := $(sort $(wildcard tests/c/test_*.c))
-GENERATED := csrc/hpack_tables.h
+GENERATED := csrc/hpack/tables.h
 FAST := $(sort $(wildcard cno/engine/*.[ch]))
 EXAMPLES_C := $(sort $(wildcard examples/*.c))
 FORMATTED := $(filter-out $(GENERATED),$(SOURCES) $(HEADERS)) $(FAST) $(EXAMPLES_C) \
@@ -49,8 +53,8 @@ PROGRAMS_PLAIN := $(TESTS_C:tests/c/%.c=obj/plain/%) $(TARGETS_FUZZ:%=obj/plain/
 PROGRAMS_GCOV := $(TESTS_C:tests/c/%.c=obj/gcov/%) $(TARGETS_FUZZ:%=obj/gcov/replay_%)
 OBJECTS_PLAIN := $(SOURCES:csrc/%.c=obj/plain/%.o)
 OBJECTS_GCOV := $(SOURCES:csrc/%.c=obj/gcov/%.o)
-PLAIN = -g -O1 -std=c11
-GCOV = -g -O0 -std=c11 --coverage
+PLAIN = -g -O1 -std=c11 $(CHECKED)
+GCOV = -g -O0 -std=c11 $(CHECKED) --coverage
 
 .PHONY: all install uninstall examples run test test-c test-py soak lint lint-py lint-types lint-c \
 	lint-c-style format bench bench-client bench-engine \
@@ -65,20 +69,23 @@ all: obj/libcno.a
 
 obj/libcno.a: $(OBJECTS)
 	rm -f $@
-	$(AR) rcs $@ $(OBJECTS)
+	$(AR) qcs $@ $(OBJECTS)
 
-obj/%.o: csrc/%.c | obj/san
-	$(CC) $(CFLAGS) -std=c11 -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
+obj/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=c11 $(INCLUDES) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
 
-obj/san/%.o: csrc/%.c | obj/san
+obj/san/%.o: csrc/%.c
+	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) -MMD -MP -c $< -o $@
 
 obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
-	$(CC) $(SANITIZE) -Icsrc -MMD -MP $< $(OBJECTS_SAN) -o $@
+	$(CC) $(SANITIZE) -MMD -MP $< $(OBJECTS_SAN) -o $@
 
 # Not hidden, as those of the archive are: csrc/libcno.map says what is exported.
-obj/shared/%.o: csrc/%.c | obj/shared
-	$(CC) $(CFLAGS) -std=c11 -fPIC -fno-semantic-interposition -MMD -MP -c $< -o $@
+obj/shared/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -std=c11 $(INCLUDES) -fPIC -fno-semantic-interposition -MMD -MP -c $< -o $@
 
 $(SHARED): $(OBJECTS_SHARED) csrc/libcno.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
@@ -87,7 +94,7 @@ $(SHARED): $(OBJECTS_SHARED) csrc/libcno.map
 obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_SAN) | obj/san
 	$(CC) $(SANITIZE) $< tests/fuzz/replay.c $(OBJECTS_SAN) -o $@
 
-obj/san obj/shared obj/examples obj/fuzz obj/plain obj/gcov:
+obj/san obj/examples obj/fuzz obj/plain obj/gcov:
 	@mkdir -p $@
 
 # What programs include as <cno/core.h>, without an installation.
@@ -200,8 +207,8 @@ lint-c: $(BASE) obj/include/cno
 	@tools/need.sh gcc=gcc clang=clang
 	@set -e; for source in $(SOURCES) $(EXAMPLES_C); do \
 		echo "gcc, clang: $$source"; \
-		gcc $(WARNINGS) -Iobj/include -O2 -c $$source -o /dev/null; \
-		clang $(WARNINGS) -Iobj/include -fsyntax-only $$source; \
+		gcc $(WARNINGS) $(INCLUDES) -Iobj/include -O2 -c $$source -o /dev/null; \
+		clang $(WARNINGS) $(INCLUDES) -Iobj/include -fsyntax-only $$source; \
 	done
 	@set -e; for source in $(filter %.c,$(FAST)); do \
 		echo "gcc, clang: $$source"; \
@@ -231,7 +238,7 @@ tools:
 obj/fuzz/%: tests/fuzz/fuzz_%.c $(HEADERS_FUZZ) $(SOURCES) $(HEADERS) | obj/fuzz
 	@tools/need.sh clang=clang \
 		"/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-dev"
-	clang -g -O1 -std=c11 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	clang -g -O1 -std=c11 $(CHECKED) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		$< $(SOURCES) -o $@
 
 # Each target for FUZZ_SECONDS. What it finds stays in obj/fuzz/found; what breaks something is
@@ -244,10 +251,11 @@ $(TARGETS_FUZZ:%=fuzz-%): fuzz-%: obj/fuzz/%
 		-artifact_prefix=obj/fuzz/$*- obj/fuzz/found/$* tests/fuzz/corpus/$*
 
 # Every line and branch that the C tests and the corpus reach.
-obj/gcov/%.o: csrc/%.c $(HEADERS) | obj/gcov
+obj/gcov/%.o: csrc/%.c $(HEADERS)
+	@mkdir -p $(@D)
 	$(CC) $(GCOV) -c $< -o $@
 obj/gcov/test_%: tests/c/test_%.c $(OBJECTS_GCOV) | obj/gcov
-	$(CC) $(GCOV) -Icsrc $< $(OBJECTS_GCOV) -o $@
+	$(CC) $(GCOV) $< $(OBJECTS_GCOV) -o $@
 obj/gcov/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_GCOV) | obj/gcov
 	$(CC) $(GCOV) $< tests/fuzz/replay.c $(OBJECTS_GCOV) -o $@
 
@@ -262,10 +270,11 @@ coverage:
 	$(PYTHON) tools/coverage.py $(COVERAGE_ARGS)
 
 # The tests and the corpus under memcheck: no error, and no block left.
-obj/plain/%.o: csrc/%.c $(HEADERS) | obj/plain
+obj/plain/%.o: csrc/%.c $(HEADERS)
+	@mkdir -p $(@D)
 	$(CC) $(PLAIN) -c $< -o $@
 obj/plain/test_%: tests/c/test_%.c $(OBJECTS_PLAIN) | obj/plain
-	$(CC) $(PLAIN) -Icsrc $< $(OBJECTS_PLAIN) -o $@
+	$(CC) $(PLAIN) $< $(OBJECTS_PLAIN) -o $@
 obj/plain/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJECTS_PLAIN) | obj/plain
 	$(CC) $(PLAIN) $< tests/fuzz/replay.c $(OBJECTS_PLAIN) -o $@
 

@@ -16,7 +16,7 @@ fast = Extension(
     "cno.engine._fast",
     sources=sorted(glob("cno/engine/*.c")),
     include_dirs=["csrc", "cno/engine"],
-    depends=[*glob("csrc/*.h"), *glob("cno/engine/*.h")],
+    depends=[*glob("csrc/**/*.h", recursive=True), *glob("cno/engine/*.h")],
     define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
     extra_compile_args=["-O2", "-fvisibility=hidden", "-std=gnu11"],
     py_limited_api=limited_api,

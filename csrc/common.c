@@ -1,5 +1,4 @@
-// Owns the thread's last error, the allocator hook and the growing byte buffer.
-// Knows nothing of HTTP.
+// The last error of a thread, the allocator and the growing buffer. Knows nothing of HTTP.
 #include "common.h"
 
 #include <stdarg.h>
@@ -29,7 +28,7 @@ int cno_error_set(int code, const char *reason, const char *format, ...) {
     last_error.reason = reason;
     va_list args;
     va_start(args, format);
-    // A text that does not fit is cut: it is for a person, `reason` is for programs.
+    // A text that does not fit is cut off: it is for a person, and `reason` is for programs.
     if (vsnprintf(last_error.text, sizeof(last_error.text), format, args) < 0)
         last_error.text[0] = 0;
     va_end(args);
@@ -53,7 +52,7 @@ void cno_set_allocator(const struct cno_allocator_t *a) {
 void *cno__resize(void *data, size_t size) {
     void *moved = allocator.resize(data, size);
     if (!moved)
-        cno_error_set(CNO_ERRNO_NO_MEMORY, "no-memory", "could not allocate %zu octets", size);
+        cno_error_set(CNO_ERRNO_NO_MEMORY, "no-memory", "could not allocate %zu bytes", size);
     return moved;
 }
 
@@ -62,7 +61,7 @@ void cno__release(void *data) {
         allocator.release(data);
 }
 
-// Moves the octets that count to the start of the allocation.
+// Moves the bytes in use to the start of the allocation.
 static void bytes_rewind(struct cno__bytes *b) {
     if (!b->front)
         return;
@@ -77,16 +76,16 @@ static void bytes_rewind(struct cno__bytes *b) {
 int cno__bytes_reserve(struct cno__bytes *b, size_t more) {
     if (more <= b->room - b->size)
         return CNO_OK;
-    // A quarter of the range is no real limit, and keeps all sums below from wrapping.
+    // A quarter of the range is no limit in practice, and no sum below can wrap.
     if (more > SIZE_MAX / 4 || b->size > SIZE_MAX / 4)
         return cno_error_set(CNO_ERRNO_NO_MEMORY, "no-memory",
-                             "a buffer of %zu octets cannot grow "
+                             "a buffer of %zu bytes cannot grow "
                              "by %zu",
                              b->size, more);
     size_t need = b->size + more;
     size_t have = b->front + b->room;
-    // Moving is paid for by the octets consumed before. If there were few of them it would be
-    // repeated for every few octets that go through a long buffer, so such a buffer grows instead.
+    // The bytes consumed before pay for moving the others. If few were consumed, a long buffer
+    // would be moved for every few bytes that go through it; such a buffer grows instead.
     if (need <= have && b->front >= b->size / 2) {
         bytes_rewind(b);
         return CNO_OK;

@@ -1,10 +1,9 @@
-// The entry points. The one place where an error becomes GOAWAY or 400, and where calls nest.
+// The entry points: what public functions check before they call the protocol of the connection,
+// and how calls nest.
 #include "core.h"
 
-#include <string.h>
-
-#include "conn.h"
-#include "bounds.h"
+#include "h1/h1.h"
+#include "h2/h2.h"
 
 // ---- life --------------------------------------------------------------------------------------
 
@@ -43,7 +42,7 @@ void cno_fini(struct cno_connection_t *c) {
     c->mode = CNO_MODE_OVER;
 }
 
-// Every public call that may fire events stands between these two.
+// Every public function that may fire events calls `enter` first and `leave` last.
 static void enter(struct cno_connection_t *c) {
     c->depth++;
 }
@@ -52,7 +51,7 @@ static int leave(struct cno_connection_t *c, int result) {
     if (result >= 0 && cno__flush(c))
         result = CNO_ERROR;
     if (result < 0 && cno_error()->code == CNO_ERRNO_NO_MEMORY) {
-        c->mode = CNO_MODE_OVER;  // what was being said or understood is incomplete
+        c->mode = CNO_MODE_OVER;  // a message or a state is incomplete
         cno__bytes_free(&c->out);
     }
     if (!--c->depth && c->dead)
@@ -76,17 +75,8 @@ int cno_configure(struct cno_connection_t *c, const struct cno_settings_t *setti
         c->settings[CNO_LOCAL] = *settings;
         return CNO_OK;
     }
-    if (c->settings_unacked)
-        return cno_error_set(CNO_ERRNO_WOULD_BLOCK, "settings-unacked",
-                             "the settings before these were not acknowledged yet");
-    struct cno_settings_t old = c->pending;
-    if (settings->enable_connect_protocol < old.enable_connect_protocol ||
-        settings->no_rfc7540_priorities != old.no_rfc7540_priorities)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting",
-                             "a setting that cannot be changed anymore");
     enter(c);
-    c->pending = *settings;
-    return leave(c, cno__h2_write_settings(c, &old));
+    return leave(c, cno__h2_configure(c, settings));
 }
 
 uint32_t cno_settings_unacked(const struct cno_connection_t *c) {
@@ -114,11 +104,7 @@ int cno_begin(struct cno_connection_t *c, enum CNO_HTTP_VERSION version) {
     enter(c);
     if (version == CNO_HTTP2)
         return leave(c, cno__h2_begin(c));
-    c->mode = CNO_MODE_H1;
-    c->version = CNO_HTTP1;
-    c->read = CNO_H1_START;
-    if (cno__is_server(c) && !(c->options & CNO_NO_PRIOR_KNOWLEDGE))
-        c->flags |= CNO_CONN_SNIFF;
+    cno__h1_begin(c);
     return leave(c, CNO_OK);
 }
 
@@ -135,7 +121,7 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
         uint32_t last = final ? c->last_stream[CNO_REMOTE] : CNO__STREAM_MAX;
         if (last < c->goaway[CNO_LOCAL])
             r = cno__h2_write_goaway(c, last, CNO_RST_NO_ERROR, "");
-        // The announcement is for streams of the peer: ours are for the caller to stop (section 6.8).
+        // GOAWAY is about streams of the peer (section 6.8). The caller decides about its own.
         if (!final && cno__is_server(c))
             return leave(c, r);
     }
@@ -145,105 +131,27 @@ int cno_shutdown(struct cno_connection_t *c, int final) {
 
 // ---- errors ------------------------------------------------------------------------------------
 
-int cno__refuse(struct cno_connection_t *c, const struct cno__fault *fault, size_t at) {
-    cno_error_set(CNO_ERRNO_PROTOCOL, fault->reason, "%s", fault->text);
-    cno_error_set_wire(c->mode == CNO_MODE_H2 ? fault->code : fault->status, c->offset + at);
-    return CNO__REFUSED;
-}
-
-int cno__tell_fault(struct cno_connection_t *c, uint32_t stream, const struct cno__fault *fault,
-                    uint32_t wire) {
-    cno__refuse(c, fault, 0);
-    cno_error_set_wire(wire, c->offset);
-    int failed = CNO__FIRE(c, on_fault, stream, cno_error());
-    c->refused = NULL;
-    return failed ? CNO_ERROR : CNO_OK;
-}
-
 const struct cno_message_t *cno_refused(const struct cno_connection_t *c) {
     return c->refused;
 }
 
-// The peer broke the protocol: it is told how, if it can be, and everything ends. `unread` begins with
-// what was refused.
-static int answer_fault(struct cno_connection_t *c, const struct cno__input *unread) {
+// ---- reading -----------------------------------------------------------------------------------
+
+// Ends the connection because the peer broke the protocol, and tells the peer how, if possible.
+// `unread` begins with the input that was refused.
+static int end_by_fault(struct cno_connection_t *c, const struct cno__input *unread) {
     struct cno_error_t error = *cno_error();
     struct cno_message_t refused = {0};
     c->refused = NULL;
-    if (c->mode == CNO_MODE_H1 && c->read == CNO_H1_HEAD && cno__is_server(c)) {
-        cno__h1_peek_request(unread->data, unread->size, &refused);
-        c->refused = &refused;
-    }
-    uint32_t code = CNO_RST_PROTOCOL_ERROR;
-    if (c->mode == CNO_MODE_H2) {
-        code = error.wire;
-        cno__h2_write_goaway(c, c->last_stream[CNO_REMOTE], code, error.reason);
-    } else if (cno__is_server(c) && error.wire &&
-               (!c->current || c->current->writing == CNO_AT_HEAD)) {
-        cno__h1_write_error(c, (int)error.wire, error.text);
-    } else {
-        error.wire = 0;
-    }
+    uint32_t code = c->protocol->tell(c, unread, &error, &refused);
     c->mode = CNO_MODE_OVER;
     int failed = cno__flush(c) || CNO__FIRE(c, on_fault, 0, &error);
     c->refused = NULL;
     if (failed || cno__stream_close_all(c, code, CNO_LOCAL) || CNO__FIRE(c, on_close))
         return CNO_ERROR;
-    cno_error_set(error.code, error.reason, "%s", error.text);  // an event may have set another
+    cno_error_set(error.code, error.reason, "%s",
+                  error.text);  // an event may have set another error
     return cno_error_set_wire(error.wire, error.offset);
-}
-
-// ---- reading -----------------------------------------------------------------------------------
-
-// Understands as much of the input as is there.
-static int run(struct cno_connection_t *c, struct cno__input *in) {
-    for (;;) {
-        int r = c->mode == CNO_MODE_H2   ? cno__h2_step(c, in)
-                : c->mode == CNO_MODE_H1 ? cno__h1_step(c, in)
-                                         : CNO__MORE;
-        if (r == CNO__MORE)
-            return CNO_OK;
-        if (r)
-            return r;
-    }
-}
-
-// How much of what comes is to be put behind the octets that wait, so that bodies are not copied.
-static size_t refill(const struct cno_connection_t *c, size_t size) {
-    if (c->mode != CNO_MODE_H2)
-        return size;
-    size_t want = cno__h2_want(c, c->in.data, c->in.size);
-    want = want > c->in.size ? want - c->in.size : 1;
-    return want < size ? want : size;
-}
-
-// Reads all of `in`. When that ends early, `in` is what was not understood, as far as it is at hand.
-static int feed(struct cno_connection_t *c, struct cno__input *in) {
-    if (c->in.size && in->size && c->mode == CNO_MODE_H1 && cno__h1_waits(c, in->data, in->size))
-        return cno__bytes_append(&c->in, in->data, in->size);
-    while (c->in.size) {
-        size_t part = refill(c, in->size);
-        if (cno__bytes_append(&c->in, in->data, part))
-            return CNO_ERROR;
-        in->data += part;
-        in->size -= part;
-        struct cno__input kept = {c->in.data, c->in.size};
-        int r = run(c, &kept);
-        cno__bytes_consume(&c->in, c->in.size - kept.size);
-        if (r || c->mode == CNO_MODE_OVER) {
-            *in = (struct cno__input){c->in.data, c->in.size};
-            return r;
-        }
-        if (!in->size)
-            break;
-    }
-    if (!c->in.size) {
-        cno__bytes_clear(&c->in);
-        int r = run(c, in);
-        if (r || c->mode == CNO_MODE_OVER)
-            return r;
-    }
-    return cno__bytes_append(&c->in, in->data, in->size);
 }
 
 int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
@@ -257,12 +165,12 @@ int cno_consume(struct cno_connection_t *c, const char *data, size_t size) {
     enter(c);
     c->flags |= CNO_CONN_CONSUMING;
     struct cno__input in = {data, size};
-    int r = feed(c, &in);
+    int r = cno__feed(c, &in);
     c->flags &= (uint8_t)~CNO_CONN_CONSUMING;
     if (r == CNO__REFUSED)
-        r = answer_fault(c, &in);
+        r = end_by_fault(c, &in);
     if (r < 0)
-        c->mode = CNO_MODE_OVER;  // what was left of the input is lost
+        c->mode = CNO_MODE_OVER;  // the rest of the input is lost
     if (c->mode == CNO_MODE_OVER)
         cno__bytes_free(&c->in);
     return leave(c, r);
@@ -280,7 +188,7 @@ int cno_eof(struct cno_connection_t *c) {
         return CNO_OK;
     enter(c);
     c->flags |= CNO_CONN_EOF;
-    if (c->mode == CNO_MODE_H1 && cno__h1_eof(c)) {
+    if (c->mode != CNO_MODE_OVER && c->mode != CNO_MODE_NEW && c->protocol->eof(c)) {
         c->mode = CNO_MODE_OVER;
         return leave(c, CNO_ERROR);
     }
@@ -297,48 +205,19 @@ int cno_eof(struct cno_connection_t *c) {
 
 // ---- writing -----------------------------------------------------------------------------------
 
-int cno__flush_with(struct cno_connection_t *c, const struct cno_buffer_t *more, size_t count) {
-    struct cno_buffer_t pieces[2 * CNO_MAX_GATHER + 1];
-    size_t n = 0;
-    if (c->out.size)
-        pieces[n++] = (struct cno_buffer_t){c->out.data, c->out.size};
-    for (size_t i = 0; i < count; i++)
-        pieces[n++] = more[i];
-    int r = CNO__FIRE(c, on_writev, pieces, n);
-    cno__bytes_clear(&c->out);
-    if (r)
-        c->mode = CNO_MODE_OVER;  // these octets are lost
-    return r ? CNO_ERROR : CNO_OK;
-}
-
 uint32_t cno_next_stream(const struct cno_connection_t *c) {
     uint32_t last = c->last_stream[CNO_LOCAL];
     return last ? last + 2 : cno__is_server(c) ? 2 : 1;
 }
 
-int cno__gone(uint32_t stream) {
-    return cno_error_set(CNO_ERRNO_INVALID_STREAM, "no-stream", "stream %u is not open",
-                         (unsigned)stream);
-}
-
-int cno__is_headless(const struct cno_stream_t *s) {
-    if (s->writing == CNO_AT_HEAD)
-        return 1;
-    if (s->writing == CNO_AT_BODY)
-        cno_error_set(CNO_ERRNO_ASSERTION, "head-twice", "the head was written already");
-    else
-        cno__gone(s->id);
-    return 0;
-}
-
-// The stream of a request that may be answered now, or NULL and an error.
+// The stream of a request whose response may be written now, or NULL and an error.
 static struct cno_stream_t *answer_stream(struct cno_connection_t *c, uint32_t id) {
     struct cno_stream_t *s = cno__stream_find(c, id);
     if (s && s->writing == CNO_AT_HEAD && s->reading != CNO_AT_HEAD)
         return s;
     if (!s)
         cno__gone(id);
-    else if (cno__is_headless(s))  // what it is to be depends on the method and the version
+    else if (cno__is_headless(s))  // the response depends on the method and the version
         cno_error_set(CNO_ERRNO_ASSERTION, "no-request", "an answer before its request");
     return NULL;
 }
@@ -364,13 +243,17 @@ static int check_head(struct cno_connection_t *c, const struct cno_message_t *ms
     return CNO_OK;
 }
 
-int cno__check_length(const struct cno__out_meta *meta, size_t size, int final) {
-    if (!meta->has_length || (final ? meta->length == size : meta->length >= size))
-        return CNO_OK;
-    return cno_error_set(CNO_ERRNO_ASSERTION,
-                         size > meta->length ? "body-too-long" : "body-too-short",
-                         "content-length is %llu and the body has %zu octets",
-                         (unsigned long long)meta->length, size);
+// Checks `size` more bytes of body, the last ones if `final`, against Content-Length.
+static int check_left(const struct cno_stream_t *s, size_t size, int final) {
+    if (s->write_sized && size > s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
+                             "%llu bytes beyond the content-length",
+                             (unsigned long long)(size - s->write_left));
+    if (s->write_sized && final && size < s->write_left)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
+                             "%llu bytes short of the content-length",
+                             (unsigned long long)(s->write_left - size));
+    return CNO_OK;
 }
 
 int cno_write_head(struct cno_connection_t *c, uint32_t stream, const struct cno_message_t *msg,
@@ -386,22 +269,23 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
-                             "more than 2^31-1 octets in one call");
+                             "more than 2^31-1 bytes in one call");
     enter(c);
     struct cno_stream_t *s = cno__is_server(c) ? answer_stream(c, stream)
                                                : cno__request_stream(c, stream, msg, size, final);
     if (!s)
         return leave(c, CNO_ERROR);
-    int h2 = c->mode == CNO_MODE_H2;
-    if (msg->code == 101 && (h2 || !cno__grants_tunnel(s, 101)))
+    if (msg->code == 101 && !cno__grants_tunnel(s, 101))
         return leave(c, cno_error_set(CNO_ERRNO_ASSERTION, "bad-status", "101 without an Upgrade"));
-    int r = h2 ? cno__h2_write_head(c, s, msg, size, final)
-               : cno__h1_write_head(c, s, msg, size, final);
+    int r = c->protocol->write_head(c, s, msg, size, final);
     if (r || !size)
         return leave(c, r);
-    if (h2)
-        return leave(c, cno__h2_write_data(c, s, data, size, final));
-    return leave(c, cno__h1_write_data(c, s, data, size, final) ? CNO_ERROR : (int)size);
+    // An event that the head fired may have ended the stream, or written a part of the body.
+    if (c->mode == CNO_MODE_OVER || s->writing != CNO_AT_BODY)
+        return leave(c, cno__gone(stream));
+    if (check_left(s, size, final))
+        return leave(c, CNO_ERROR);
+    return leave(c, c->protocol->write_data(c, s, data, size, final));
 }
 
 int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno_message_t *msg) {
@@ -423,7 +307,7 @@ int cno_write_push(struct cno_connection_t *c, uint32_t parent, const struct cno
     return leave(c, cno__h2_write_push(c, s, msg));
 }
 
-// The stream whose body is being written, or NULL and an error.
+// The stream on which a body may be written now, or NULL and an error.
 static struct cno_stream_t *body_stream(struct cno_connection_t *c, uint32_t id) {
     struct cno_stream_t *s = c->mode == CNO_MODE_OVER ? NULL : cno__stream_find(c, id);
     if (!s || s->writing == CNO_AT_END) {
@@ -448,20 +332,11 @@ int cno_write_data(struct cno_connection_t *c, uint32_t stream, const char *data
         return CNO_ERROR;
     if (size > INT32_MAX)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-large",
-                             "more than 2^31-1 octets in one call");
-    if (s->write_sized && size > s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-long",
-                             "%llu octets beyond the content-length",
-                             (unsigned long long)(size - s->write_left));
-    if (s->write_sized && final && size < s->write_left)
-        return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
-                             "%llu octets short of the content-length",
-                             (unsigned long long)(s->write_left - size));
+                             "more than 2^31-1 bytes in one call");
+    if (check_left(s, size, final))
+        return CNO_ERROR;
     enter(c);
-    if (c->mode == CNO_MODE_H2)
-        return leave(c, cno__h2_write_data(c, s, data, size, final));
-    int r = cno__h1_write_data(c, s, data, size, final);
-    return leave(c, r ? r : (int)size);
+    return leave(c, c->protocol->write_data(c, s, data, size, final));
 }
 
 int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno_tail_t *tail) {
@@ -470,17 +345,16 @@ int cno_write_tail(struct cno_connection_t *c, uint32_t stream, const struct cno
         return CNO_ERROR;
     if (s->write_sized && s->write_left)
         return cno_error_set(CNO_ERRNO_ASSERTION, "body-too-short",
-                             "%llu octets short of the content-length",
+                             "%llu bytes short of the content-length",
                              (unsigned long long)s->write_left);
     if (tail->headers_len > CNO_MAX_HEADERS_OUT)
         return cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "more than %d fields",
                              CNO_MAX_HEADERS_OUT);
     enter(c);
-    return leave(c, c->mode == CNO_MODE_H2 ? cno__h2_write_tail(c, s, tail)
-                                           : cno__h1_write_tail(c, s, tail));
+    return leave(c, c->protocol->write_tail(c, s, tail));
 }
 
-// Ends everything at once, for a reason of the caller's.
+// Ends the connection and all streams at once, with a code of the caller.
 static int abandon(struct cno_connection_t *c, uint32_t code) {
     if (c->mode == CNO_MODE_OVER)
         return CNO_OK;
@@ -502,25 +376,22 @@ int cno_write_reset(struct cno_connection_t *c, uint32_t stream, enum CNO_RST_ST
     if (!s)
         return cno__gone(stream);
     enter(c);
-    if (c->mode == CNO_MODE_H2)
-        return leave(c, cno__h2_reset(c, s, code));
-    c->flags |= CNO_CONN_CLOSING;
-    return leave(c, cno__stream_close(c, s, code, CNO_LOCAL));
+    return leave(c, c->protocol->reset(c, s, code));
 }
 
 int cno_write_ping(struct cno_connection_t *c, const char payload[8]) {
     if (c->mode != CNO_MODE_H2)
         return CNO_OK;
     enter(c);
-    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // for its acknowledgement
+    cno__budget_refill(&c->budget_overhead, 1, c->limits.overhead);  // pays for the acknowledgement
     return leave(c, cno__h2_write_frame(c, CNO_FRAME_PING, 0, 0, payload, 8));
 }
 
 int cno_open_flow(struct cno_connection_t *c, uint32_t stream, uint32_t size) {
     struct cno_stream_t *s = c->mode == CNO_MODE_H2 ? cno__stream_find(c, stream) : NULL;
     if (!s)
-        return CNO_OK;  // HTTP/1 has no windows, and the window of a finished stream is of no use
+        return CNO_OK;  // HTTP/1 has no windows, and an ended stream needs none
     enter(c);
-    cno__give_back(c, s, size);
+    cno__h2_give_back(c, s, size);
     return leave(c, cno__h2_open_window(c, s));
 }

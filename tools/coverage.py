@@ -19,20 +19,25 @@ def read_counters(build: Path) -> tuple[dict[str, Lines], dict[str, Branches]]:
     """Counts of every file of csrc/, summed over all programs."""
     lines: dict[str, Lines] = defaultdict(lambda: defaultdict(int))
     branches: dict[str, Branches] = defaultdict(lambda: defaultdict(int))
+    folders = sorted({path.parent for path in build.rglob("*.gcda")})
     with tempfile.TemporaryDirectory() as scratch:
-        notes = sorted(str(path) for path in build.glob("*.gcda"))
-        command = ["gcov", "--json-format", "--branch-probabilities", *notes]
-        subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
-        for report in Path(scratch).glob("*.gcov.json.gz"):
+        for number, folder in enumerate(folders):
+            # In a place for each folder: gcov names what it writes after the file alone.
+            there = Path(scratch) / str(number)
+            there.mkdir()
+            notes = sorted(str(path) for path in folder.glob("*.gcda"))
+            command = ["gcov", "--json-format", "--branch-probabilities", *notes]
+            subprocess.run(command, cwd=there, check=True, stdout=subprocess.DEVNULL)
+        for report in Path(scratch).rglob("*.gcov.json.gz"):
             for file in json.loads(gzip.decompress(report.read_bytes()))["files"]:
-                path = Path(file["file"])
-                if path.parent.name != "csrc":
+                _, csrc, name = file["file"].rpartition("csrc/")
+                if not csrc:
                     continue
                 for line in file["lines"]:
                     number = line["line_number"]
-                    lines[path.name][number] += line["count"]
+                    lines[name][number] += line["count"]
                     for at, branch in enumerate(line["branches"]):
-                        branches[path.name][number, at] += branch["count"]
+                        branches[name][number, at] += branch["count"]
     return lines, branches
 
 

@@ -54,9 +54,13 @@ def make_builder(root: Path) -> FFI:
         "cno.engine._libcno",
         "".join(f'#include "{name}"\n' for name in (*HEADERS, Path(STATES).name)),
         # setuptools wants names relative to setup.py.
-        sources=sorted(glob("csrc/*.c", root_dir=root)),
+        sources=sorted(glob("csrc/**/*.c", root_dir=root, recursive=True)),
         include_dirs=["csrc", "cno/engine"],
-        depends=[*sorted(glob("csrc/*.h", root_dir=root)), STATES, "tools/ffi_build.py"],
+        depends=[
+            *sorted(glob("csrc/**/*.h", root_dir=root, recursive=True)),
+            STATES,
+            "tools/ffi_build.py",
+        ],
         extra_compile_args=(
             ["/O2", "/std:c11"]
             if sys.platform == "win32"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Generates csrc/hpack_tables.h from RFC 7541: the static table and the Huffman code.
+"""Generates csrc/hpack/tables.h from RFC 7541: the static table and the Huffman code.
 
-python3 tools/hpack_tables.py > csrc/hpack_tables.h
+python3 tools/hpack_tables.py > csrc/hpack/tables.h
 """
 
 from collections import Counter

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/common.h"
+#include "common.h"
 
 static size_t in_use, most_in_use, moved, resizes;
 

@@ -3,7 +3,7 @@
 // read here. Nothing of the engine decides what is right.
 #pragma once
 
-#include "../../csrc/conn.h"
+#include "stream.h"
 #include "check.h"
 #include "wire.h"
 

@@ -1,7 +1,7 @@
 // Tests of batch.c as a gateway uses it: what a request looks like in the arena, what an answer gets by
 // itself, and calls with fields that are none. What the interpreter makes of the arena is tests/engine/test_raw.py's.
-#include "../../csrc/batch.h"
-#include "../../csrc/config.h"
+#include "batch.h"
+#include "config.h"
 #include "check.h"
 #include "wire.h"
 

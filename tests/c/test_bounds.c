@@ -1,8 +1,8 @@
 // What a peer can make a connection keep or do, in figures: memory, output, reads of one octet. Nothing
 // here is timed: octets, blocks and places are counted. The floods themselves are in tests/vectors.
-#include "../../csrc/batch.h"
-#include "../../csrc/config.h"
-#include "../../csrc/core.h"
+#include "batch.h"
+#include "config.h"
+#include "core.h"
 #include "check.h"
 #include "counting.h"
 #include "wire.h"

@@ -2,9 +2,9 @@
 // function is the same rule written octet by octet, over every octet at every position and length.
 #include "guard.h"
 
-#include "../../csrc/chars.h"
-#include "../../csrc/common.h"
-#include "../../csrc/config.h"
+#include "message/chars.h"
+#include "common.h"
+#include "config.h"
 #include "check.h"
 
 static int ref_in_value(unsigned char c) {

@@ -1,8 +1,8 @@
 // What vectors cannot say: calls from inside events, events that fail, order of calls, arguments out of
 // range, and what a connection costs in memory.
-#include "../../csrc/batch.h"
-#include "../../csrc/config.h"
-#include "../../csrc/core.h"
+#include "batch.h"
+#include "config.h"
+#include "core.h"
 #include "check.h"
 #include "counting.h"
 #include "wire.h"
@@ -17,7 +17,9 @@ struct site {
     struct wire out, log;
     action *in_start, *in_head, *in_data, *in_tail, *in_end, *in_close, *in_flow, *in_fault;
     int out_fails;
-    int result;  // of the last call that an action made
+    int closed;       // on_close has come
+    int out_of_turn;  // octets to send behind it
+    int result;       // of the last call that an action made
     struct cno_error_t error;
 };
 
@@ -28,6 +30,7 @@ static int act(struct site *s, const char *what, uint32_t stream, action *then) 
 }
 
 static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
+    ((struct site *)data)->out_of_turn |= ((struct site *)data)->closed;
     for (size_t i = 0; i < count; i++)
         wire_put(&((struct site *)data)->out, pieces[i].data, pieces[i].size);
     return ((struct site *)data)->out_fails ? 127 : 0;
@@ -60,6 +63,7 @@ static int on_end(void *s, uint32_t id, uint32_t code, enum CNO_PEER_KIND side) 
 }
 
 static int on_close(void *s) {
+    ((struct site *)s)->closed = 1;
     return act(s, "close", 0, ((struct site *)s)->in_close);
 }
 
@@ -539,6 +543,22 @@ static void test_events_that_fail(void) {
 // ---- order and arguments -----------------------------------------------------------------------
 
 static void test_order(void) {
+    // Calls on a connection that was not begun: it ends, or nothing happens.
+    for (int which = 0; which < 6; which++) {
+        struct site *before = calloc(1, sizeof(*before));
+        cno_init(&before->c, CNO_SERVER);
+        before->c.cb_code = &EVENTS;
+        before->c.cb_data = before;
+        int r = which == 0   ? cno_shutdown(&before->c, 1)
+                : which == 1 ? cno_shutdown(&before->c, 0)
+                : which == 2 ? cno_write_reset(&before->c, 0, CNO_RST_CANCEL)
+                : which == 3 ? cno_eof(&before->c)
+                : which == 4 ? cno_write_ping(&before->c, "12345678")
+                             : cno_open_flow(&before->c, 1, 1);
+        CHECK(r == CNO_OK && (which < 4 ? logged(before, "close0 ") : !before->log.size) &&
+              !before->out.size);
+        leave(before);
+    }
     struct cno_connection_t c;
     struct cno_message_t msg = {.code = 200};
     cno_init(&c, CNO_SERVER);
@@ -662,6 +682,9 @@ static void test_tunnels_from_events(void) {
         int r = cno_write_message(&s->c, 1, &no, "no", 2, 1);
         CHECK(acts[i] == fail ? r == CNO_ERROR && cno_error()->code == 127
                               : r != CNO_OK || s->log.size);
+        CHECK((acts[i] != cancel && acts[i] != abandon) ||
+              refused(r, CNO_ERRNO_INVALID_STREAM));  // the body has nowhere to go anymore
+        CHECK(!s->out_of_turn);
         CHECK(s->c.depth == 0 && !s->c.dead);
         cno_eof(&s->c);
         leave(s);

@@ -1,8 +1,8 @@
 // Fails every allocation in turn, over exchanges that use all of the engine, through the callbacks of core.h
 // and through a batch: nothing leaks, nothing crashes, and the call in which it happened says NO_MEMORY or
 // has succeeded without. Each round runs twice: stopping at the first error as a caller should, and going on.
-#include "../../csrc/batch.h"
-#include "../../csrc/config.h"
+#include "batch.h"
+#include "config.h"
 #include "check.h"
 #include "wire.h"
 

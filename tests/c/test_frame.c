@@ -2,7 +2,7 @@
 // page ends, with every pad length and every size.
 #include "guard.h"
 
-#include "../../csrc/frame.h"
+#include "h2/frame.h"
 #include "check.h"
 
 static struct guard guard;

@@ -2,9 +2,9 @@
 // pieces, and with every octet of it replaced by others. What the grammar accepts is in tests/vectors/h1.
 #include "guard.h"
 
-#include "../../csrc/chars.h"
-#include "../../csrc/config.h"
-#include "../../csrc/h1_parse.h"
+#include "message/chars.h"
+#include "config.h"
+#include "h1/parse.h"
 #include "check.h"
 
 static struct guard guard, spare;

@@ -2,10 +2,10 @@
 // be wrong, an encoder that is checked against the decoder, and allocations that fail.
 #include "guard.h"
 
-#include "../../csrc/chars.h"
-#include "../../csrc/config.h"
-#include "../../csrc/hpack.h"
-#include "../../csrc/huffman.h"
+#include "message/chars.h"
+#include "config.h"
+#include "hpack.h"
+#include "hpack/huffman.h"
 #include "check.h"
 
 #define COMPRESSION_ERROR 0x9

@@ -2,7 +2,7 @@
 // where a page ends, and how strings are told from octets.
 #include "guard.h"
 
-#include "../../csrc/marshal.h"
+#include "batch/marshal.h"
 #include "check.h"
 
 static struct guard guard;

@@ -1,6 +1,6 @@
 // The value of a priority field (RFC 9218 section 4) as a Dictionary (RFC 8941), each in a block of
 // exactly its size.
-#include "../../csrc/priority.h"
+#include "message/priority.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // An honest client that stays: requests by the hundred thousand on one connection, one in ten of them
 // cancelled before its answer, with the PINGs, window updates and priorities that clients send. All are
 // served and nothing grows. `make soak` asks for 5,000,000.
-#include "../../csrc/core.h"
+#include "core.h"
 #include "check.h"
 #include "counting.h"
 #include "wire.h"

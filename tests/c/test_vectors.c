@@ -4,8 +4,8 @@
 #include <glob.h>
 #include <stdarg.h>
 
-#include "../../csrc/config.h"
-#include "../../csrc/core.h"
+#include "config.h"
+#include "core.h"
 #include "check.h"
 #include "wire.h"
 

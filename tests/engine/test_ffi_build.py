@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cno._engine import ffi, lib
+from cno.engine._libcno import ffi, lib
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cno
-from cno._engine import lib
+from cno.engine._libcno import lib
 from tools import tool
 
 ROOT = Path(__file__).resolve().parent.parent.parent

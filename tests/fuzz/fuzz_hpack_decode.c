@@ -1,6 +1,6 @@
 // The HPACK decoder: any octets as blocks on one table, with changes of its limit between them. What it
 // gives is readable and counted right; what it holds stays below its limit.
-#include "../../csrc/hpack_table.h"
+#include "hpack/table.h"
 #include "harness.h"
 
 // One decoder, and the last block that its fields may point into.

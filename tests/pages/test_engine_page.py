@@ -77,7 +77,7 @@ def members(name: str) -> list[str]:
 
 
 def test_every_limit_of_a_connection_is_there_with_its_range() -> None:
-    bounds = (ROOT / "csrc" / "bounds.c").read_text()
+    bounds = (ROOT / "csrc" / "conn.c").read_text()
     names = members("cno_limits_t")
     default, highest = (
         dict(re.findall(r"\.(\w+) = (\w+)", part.split("};")[0]))
@@ -120,19 +120,15 @@ def meant() -> dict[str, set[str]]:
     """The reasons in the source, and what stands beside each: codes, statuses."""
     found: dict[str, set[str]] = {}
     macro = re.compile(r"^#define(?:.*\\\n)*.*\n", re.MULTILINE)
-    makes = re.compile(
-        r"(?:cno_error_set|FAULT|refuse)\s*\(|struct cno__fault \w+ = \{|last_error = \{"
-    )
-    for path in sorted((ROOT / "csrc").glob("*.[ch]")):
+    makes = re.compile(r"(?:cno_error_set|CNO__FAULT|refuse)\s*\(|last_error = \{")
+    for path in sorted((ROOT / "csrc").rglob("*.[ch]")):
         source = macro.sub("", path.read_text())
         for start in makes.finditer(source):
             statement = source[start.start() : source.index(";", start.start())]
             codes = set(re.findall(r"\bCNO_ERRNO_(\w+)|\bCNO_RST_(\w+)", statement))
             beside = {one or other for one, other in codes}
-            if fault := re.match(r"FAULT\(\w+, (\w+)", statement):
-                beside = {fault[1]} - {"0"}
-            elif fault := re.match(r"struct cno__fault \w+ = \{(\d+)", statement):
-                beside |= {fault[1]} - {"0"}
+            if fault := re.match(r"CNO__FAULT\(\s*(\d+), (\w+)", statement):
+                beside = {fault[1], fault[2]} - {"0", "NO_ERROR"}
             for word in re.findall(r'"([a-z][a-z0-9.-]*)"', statement):
                 found.setdefault(word, set()).update(beside)
     return found

@@ -55,6 +55,7 @@ def test_sdist_has_the_sources(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for folder, pattern in (
         ("csrc", "*.*"),
+        ("csrc", "*/*.*"),
         ("docs", "*.md"),
         ("examples", "*.*"),
         ("tools", "*.py"),
@@ -62,7 +63,7 @@ def test_sdist_has_the_sources(sdist: Path) -> None:
         ("cno", "*.c"),
         ("tests", "*.py"),
     ):
-        assert {f"{folder}/{path.name}" for path in (ROOT / folder).glob(pattern)} <= names
+        assert {str(path.relative_to(ROOT)) for path in (ROOT / folder).glob(pattern)} <= names
     assert {"LICENSE", "README.md", "Makefile", "setup.py", "cno/py.typed"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyc", ".o"))]
 

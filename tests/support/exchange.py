@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import ANY
 
 from cno import raw
-from cno._engine import lib
+from cno.engine._libcno import lib
 
 Fields = list[tuple[bytes, bytes]]
 

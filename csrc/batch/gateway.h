@@ -1,0 +1,13 @@
+// What a gateway is given of a request.
+#pragma once
+
+#include "batch.h"
+#include "batch/marshal.h"
+
+int cno__gateway_is_connect(const struct cno_message_t *);
+
+// Whether the tunnel that a request asks for would be a WebSocket (RFC 6455 by Upgrade, RFC 8441).
+int cno__gateway_asks_websocket(const struct cno_message_t *);
+
+// Puts five items of HEAD: method, target, path, query, fields.
+void cno__gateway_put_request(struct cno__writer *, const struct cno_message_t *, int http2);

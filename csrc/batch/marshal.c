@@ -1,0 +1,232 @@
+// The subset of CPython's marshal format that batch.* speaks: numbers are little-endian, every
+// value begins with one octet that says its type.
+#include "batch/marshal.h"
+
+#include <string.h>
+
+// ---- writing -----------------------------------------------------------------------------------
+
+// Room for `size` more octets, or NULL.
+static char *room(struct cno__writer *w, size_t size) {
+    if (w->room - w->size >= size)
+        return w->data + w->size;
+    if (w->failed)
+        return NULL;
+    size_t want = w->room ? w->room : 512;
+    while (want - w->size < size)
+        want *= 2;
+    char *data = cno__resize(w->data, want);
+    if (!data) {
+        w->failed = 1;
+        return NULL;
+    }
+    w->data = data;
+    w->room = want;
+    return data + w->size;
+}
+
+static char *put4(char *at, uint32_t value) {
+    for (int i = 0; i < 4; i++)
+        *at++ = (char)(value >> 8 * i);
+    return at;
+}
+
+void cno__put_raw(struct cno__writer *w, const void *data, size_t size) {
+    char *at = room(w, size);
+    if (!at || !size)
+        return;
+    memcpy(at, data, size);
+    w->size += size;
+}
+
+void cno__put_tuple(struct cno__writer *w, unsigned char count) {
+    char head[2] = {')', (char)count};
+    cno__put_raw(w, head, 2);
+}
+
+size_t cno__put_list(struct cno__writer *w) {
+    cno__put_raw(w, "[\0\0\0\0", 5);
+    return w->size - 4;
+}
+
+void cno__put_count(struct cno__writer *w, size_t at, uint32_t count) {
+    if (!w->failed)
+        put4(w->data + at, count);
+}
+
+void cno__put_int(struct cno__writer *w, int32_t value) {
+    char number[5] = {'i'};
+    put4(number + 1, (uint32_t)value);
+    cno__put_raw(w, number, 5);
+}
+
+void cno__put_float(struct cno__writer *w, double value) {
+    char number[9] = {'g'};
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    put4(put4(number + 1, (uint32_t)bits), (uint32_t)(bits >> 32));
+    cno__put_raw(w, number, 9);
+}
+
+void cno__put_none(struct cno__writer *w) {
+    cno__put_raw(w, "N", 1);
+}
+
+static char *put_string(char *at, char type, const char *data, size_t size) {
+    *at++ = type;
+    at = put4(at, (uint32_t)size);
+    if (size)
+        memcpy(at, data, size);
+    return at + size;
+}
+
+void cno__put_bytes(struct cno__writer *w, const char *data, size_t size) {
+    char *at = room(w, size + 5);
+    if (at)
+        w->size += (size_t)(put_string(at, 's', data, size) - at);
+}
+
+void cno__put_pair(struct cno__writer *w, struct cno_buffer_t first, struct cno_buffer_t second) {
+    char *start = room(w, first.size + second.size + 12), *at = start;
+    if (!at)
+        return;
+    *at++ = ')';
+    *at++ = 2;
+    at = put_string(at, 's', first.data, first.size);
+    at = put_string(at, 's', second.data, second.size);
+    w->size += (size_t)(at - start);
+}
+
+void cno__put_ascii(struct cno__writer *w, const char *data, size_t size) {
+    char *at = room(w, size + 5);
+    if (!at)
+        return;
+    if (size > 255) {
+        w->size += (size_t)(put_string(at, 'a', data, size) - at);
+        return;
+    }
+    at[0] = 'z';
+    at[1] = (char)size;
+    if (size)
+        memcpy(at + 2, data, size);
+    w->size += size + 2;
+}
+
+// Octets of the UTF-8 sequence at data, or 0 when it is none.
+static size_t utf8_sequence(const unsigned char *p, size_t size) {
+    size_t length = p[0] < 0x80   ? 1
+                    : p[0] < 0xc2 ? 0
+                    : p[0] < 0xe0 ? 2
+                    : p[0] < 0xf0 ? 3
+                    : p[0] < 0xf5 ? 4
+                                  : 0;
+    if (!length || length > size)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void cno__put_text(struct cno__writer *w, const char *data, size_t size) {
+    size_t i = 0, length = 1;
+    while (i < size && (unsigned char)data[i] < 0x80)
+        i++;
+    if (i == size) {
+        cno__put_ascii(w, data, size);
+        return;
+    }
+    for (; i < size && length; i += length)
+        length = utf8_sequence((const unsigned char *)data + i, size - i);
+    char *at = room(w, size + 5);
+    if (at)
+        w->size += (size_t)(put_string(at, length ? 'u' : 's', data, size) - at);
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+struct reader {
+    const unsigned char *at, *end;
+};
+
+// The type octet and the number behind it, for values that have one; 0 when the input ends early.
+static int read_head(struct reader *r, uint32_t *number) {
+    if (r->at == r->end)
+        return 0;
+    int type = *r->at++ & 0x7f;  // the high bit only marks values that marshal could refer to again
+    size_t width = type == ')' || type == 'z' || type == 'Z' ? 1
+                   : type == '[' || type == '(' || type == 's' || type == 'u' || type == 't' ||
+                           type == 'a' || type == 'A' || type == 'i'
+                       ? 4
+                       : 0;
+    if ((size_t)(r->end - r->at) < width)
+        return 0;
+    *number = width == 1 ? r->at[0] : 0;
+    if (width == 4)
+        *number = r->at[0] | (uint32_t)r->at[1] << 8 | (uint32_t)r->at[2] << 16 |
+                  (uint32_t)r->at[3] << 24;
+    r->at += width;
+    return type;
+}
+
+static int is_sequence(int type) {
+    return type == '[' || type == '(' || type == ')';
+}
+
+static const char *type_name(int type) {
+    return type == 'u' || type == 't' || type == 'a' || type == 'A' || type == 'z' || type == 'Z'
+               ? "str"
+           : type == 'N'       ? "None"
+           : type == 'i'       ? "int"
+           : is_sequence(type) ? "a list or tuple of another length"
+                               : "something else";
+}
+
+static long wrong(size_t index, const char *what, int type) {
+    cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "field %zu: %s must be bytes, not %s", index,
+                  what, type_name(type));
+    return -1;
+}
+
+static int read_bytes(struct reader *r, struct cno_buffer_t *out) {
+    uint32_t size = 0;
+    int type = read_head(r, &size);
+    if (type != 's')
+        return type ? type : 'N';
+    if ((size_t)(r->end - r->at) < size)
+        return 'N';
+    *out = (struct cno_buffer_t){(const char *)r->at, size};
+    r->at += size;
+    return 0;
+}
+
+long cno__read_fields(const char *data, size_t size, struct cno_header_t *list, size_t capacity) {
+    struct reader r = {(const unsigned char *)data, (const unsigned char *)data + size};
+    uint32_t count = 0, two = 0;
+    if (!size)
+        return 0;
+    if (!is_sequence(read_head(&r, &count))) {
+        cno_error_set(CNO_ERRNO_ASSERTION, "bad-field", "the fields are not a list");
+        return -1;
+    }
+    if (count > capacity) {
+        cno_error_set(CNO_ERRNO_ASSERTION, "too-many-fields", "%u fields are more than %zu",
+                      (unsigned)count, capacity);
+        return -1;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct cno_header_t *field = &list[i];
+        int type = read_head(&r, &two);
+        if (!is_sequence(type) || two != 2)
+            return wrong(i, "a pair of name and value, each of which", type);
+        if ((type = read_bytes(&r, &field->name)))
+            return wrong(i, "the name", type);
+        if ((type = read_bytes(&r, &field->value)))
+            return wrong(i, "the value", type);
+        field->flags = field->id = 0;
+    }
+    return (long)count;
+}
