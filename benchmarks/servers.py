@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import proc
-from load import Load, header_arguments, last_line
+from load import Load, header_arguments, last_line, upload_file
 
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 20.0
@@ -161,6 +161,8 @@ def probe(load: Load, port: int) -> None:
     marker = "\n%{http_code} %{http_version} %{size_download}"
     command = ["curl", "-sS", "--max-time", str(PROBE_SECONDS), *version]
     command += [*header_arguments(load.headers), "-o", os.devnull, "-w", marker]
+    if load.upload:
+        command += ["-H", "Expect:", "--data-binary", f"@{upload_file(load.upload).name}"]
     command += [f"http://127.0.0.1:{port}{load.path}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PROBE_SECONDS)
     if done.returncode != 0:
