@@ -46,7 +46,8 @@ class Options:
 def measure(server: Server, python: Path, case: str, options: Options) -> report.Round:
     """Start the server, check one response, warm it up, and measure one window."""
     work, port = CASES[case], free_port()
-    with running(server.command(python, port), port, options.server_core) as live:
+    command = server.command(python, port, work.path)
+    with running(command, port, options.server_core) as live:
         probe(work, port)
         warm = load.run(work, port, options.load_core, seconds=options.warmup)
         if warm.failure:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from servers import FLOOR
+
 
 @dataclass(frozen=True)
 class Round:
@@ -69,26 +71,22 @@ class Row:
         return max(item.peak_rss_kib for item in self.rounds) / 1024
 
 
-RATIOS = ("CPU/best", "CPU/uvicorn", "CPU/granian", "req/s /best")
+RATIOS = ("CPU/best", "CPU/floor", "req/s /best")
 COLUMNS = ("server", "req/s", "CPU us/req", "busy", "RSS MiB", *RATIOS)
 
 
 def ratios(row: Row, rows: list[Row]) -> dict[str, float | None]:
-    """The four ratios of `row` against the peers among `rows`, all of one case; None: no such peer.
+    """What RATIOS names, of `row` among `rows`, all of one case; None where there is no such row.
 
     The best peer is the one with the lowest CPU per request, or the most requests per second.
     """
     peers = [other for other in rows if other.peer and other.valid]
-    named = {other.server: other.cpu for other in peers}
-    references: dict[str, float | None] = {
-        "CPU/best": min((other.cpu for other in peers), default=None),
-        "CPU/uvicorn": named.get("uvicorn"),
-        "CPU/granian": named.get("granian"),
+    floors = [other for other in rows if other.server == FLOOR and other.valid]
+    return {
+        "CPU/best": row.cpu / min(other.cpu for other in peers) if peers else None,
+        "CPU/floor": row.cpu / floors[0].cpu if floors else None,
+        "req/s /best": row.rate / max(other.rate for other in peers) if peers else None,
     }
-    result = {name: row.cpu / value if value else None for name, value in references.items()}
-    fastest = max((other.rate for other in peers), default=None)
-    result["req/s /best"] = row.rate / fastest if fastest else None
-    return result
 
 
 def table(title: str, rows: list[Row]) -> str:

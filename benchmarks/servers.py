@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 PROBE_SECONDS = 5
+FLOOR = "floor"
 
 
 class UnavailableError(Exception):
@@ -28,16 +29,18 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """One contender. `arguments` follow the interpreter; {port} in them is replaced."""
+    """One contender. `arguments` follow the interpreter; {port} and {path} in them are replaced."""
 
     name: str
     packages: tuple[str, ...]  # distributions its environment must have
     arguments: tuple[str, ...]
-    peer: bool = True  # peers live in the peers' environment, cno in the one that runs bench.py
+    peer: bool = True  # peers live in the peers' environment, others in the one of bench.py
+    python: Path | None = None  # the interpreter of an environment of its own
 
-    def command(self, python: Path, port: int) -> list[str]:
-        """The command line with `python` as its interpreter."""
-        return [str(python), *(part.replace("{port}", str(port)) for part in self.arguments)]
+    def command(self, python: Path, port: int, path: str = "/") -> list[str]:
+        """The command line with `python` as its interpreter, for requests of `path`."""
+        filled = (part.replace("{port}", str(port)) for part in self.arguments)
+        return [str(python), *(part.replace("{path}", path) for part in filled)]
 
 
 _BIND = ("--host", "127.0.0.1", "--port", "{port}")
@@ -87,6 +90,8 @@ SERVERS = (
         ("uvicorn", "zttp", "uvloop"),
         (*_UVICORN, *_UVICORN_FAST, "--http", "zttp", "--http2"),
     ),
+    # HTTP/1.1 only.
+    Server(FLOOR, ("uvloop",), ("floor.py", "{port}", "{path}"), peer=False),
 )
 
 
