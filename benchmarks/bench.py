@@ -49,12 +49,13 @@ def measure(server: Server, python: Path, case: str, options: Options) -> report
     command = server.command(python, port, work.path)
     with running(command, port, options.server_core) as live:
         probe(work, port)
-        warm = load.run(work, port, options.load_core, seconds=options.warmup)
+        core = options.load_core
+        warm = load.run(work, port, core, seconds=options.warmup, requests=work.warmup)
         if warm.failure:
             raise VoidError(f"warm-up: {warm.failure}")
         requests = max(int(warm.rate * options.seconds), work.connections * work.streams)
         before = proc.cpu_microseconds(live.pid)
-        done = load.run(work, port, options.load_core, seconds=options.seconds, requests=requests)
+        done = load.run(work, port, core, seconds=options.seconds, requests=requests)
         after = proc.cpu_microseconds(live.pid)
         if done.failure:
             raise VoidError(done.failure)
@@ -114,7 +115,8 @@ def versions(options: Options, found: dict[str, dict[str, str]]) -> dict[str, di
     result = {}
     for server in options.servers:
         installed = found[server.name]
-        result[server.name] = {name: installed.get(name, "n/a") for name in server.packages}
+        names = (*server.packages, "python")
+        result[server.name] = {name: installed.get(name, "n/a") for name in names}
         listed = ", ".join(f"{name} {value}" for name, value in result[server.name].items())
         print(f"{server.name:13} {listed}")
     return result
@@ -160,9 +162,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--seconds", type=int, default=4, help="per measured window")
     parser.add_argument("--warmup", type=int, default=1, help="seconds before each window")
     parser.add_argument("--quick", action="store_true", help="one round of one second")
-    parser.add_argument(
-        "--venv", type=Path, default=HERE / ".venv", help="environment of the peers"
-    )
+    parser.add_argument("--venv", type=Path, default=peers.VENV, help="environment of the peers")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     parser.add_argument("--cores", default="", help="server core,load core; default: the first two")
     given = parser.parse_args(arguments)

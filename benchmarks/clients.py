@@ -161,9 +161,7 @@ def parse() -> Options:
     parser.add_argument("--seconds", type=float, default=4, help="per measured window")
     parser.add_argument("--warmup", type=float, default=1, help="seconds before each window")
     parser.add_argument("--quick", action="store_true", help="one round of one second")
-    parser.add_argument(
-        "--venv", type=Path, default=HERE / ".venv", help="environment of the peers"
-    )
+    parser.add_argument("--venv", type=Path, default=peers.VENV, help="environment of the peers")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "clients.json")
     parser.add_argument("--cores", default="", help="client core,server core")
     given = parser.parse_args()

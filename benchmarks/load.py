@@ -39,6 +39,7 @@ class Load:
     body_size: int  # bytes of the expected response body
     upload: int = 0  # bytes of request body; 0: GET, without one
     tool: Literal["wrk", "h2load"] = "h2load"
+    warmup: int = 0  # requests of the warm-up; 0: as many as there are in the seconds for it
 
 
 @dataclass(frozen=True)
