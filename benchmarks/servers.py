@@ -54,13 +54,15 @@ _HYPERCORN_FAST = ("--worker-class", "uvloop", "--config", "hypercorn.toml")
 _ONE_WORKER = ("--workers", "1", "--protocol", "asgi", "--log-level", "warning")
 _H2CORN_FAST = ("--runtime-threads", "1", "--loop", "uvloop", "--lifespan", "on")
 
+CNO = Server(
+    "cno",
+    ("cno", "uvloop"),
+    ("-m", "cno", "app:app", *_BIND, *_QUIET, "--lifespan", "on"),
+    peer=False,
+)
+
 SERVERS = (
-    Server(
-        "cno-asgi",
-        ("cno", "uvloop"),
-        ("-m", "cno", "app:app", *_BIND, *_QUIET, "--lifespan", "on"),
-        peer=False,
-    ),
+    CNO,
     # The Python API below ASGI, with the same answers.
     Server("cno.Server", ("cno", "uvloop"), ("seed_app.py", "{port}"), peer=False),
     Server(
