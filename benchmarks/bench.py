@@ -1,4 +1,4 @@
-"""Side-by-side benchmark: cno-asgi and its peers, same application, same load, one core each.
+"""Side-by-side benchmark: cno and its peers, same application, same load, one core each.
 
 Run it with the interpreter of the environment that has cno. README.md says what the columns mean.
 """
@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import load
@@ -18,7 +18,7 @@ import peers
 import proc
 import report
 from cases import CASES, TITLES
-from servers import SERVERS, Server, UnavailableError, free_port, probe, running
+from servers import CNO, SERVERS, Server, UnavailableError, free_port, probe, running
 
 HERE = Path(__file__).resolve().parent
 QUIET_LOAD = 0.5  # a load average above this is warned of
@@ -46,14 +46,16 @@ class Options:
 def measure(server: Server, python: Path, case: str, options: Options) -> report.Round:
     """Start the server, check one response, warm it up, and measure one window."""
     work, port = CASES[case], free_port()
-    with running(server.command(python, port), port, options.server_core) as live:
+    command = server.command(python, port, work.path)
+    with running(command, port, options.server_core) as live:
         probe(work, port)
-        warm = load.run(work, port, options.load_core, seconds=options.warmup)
+        core = options.load_core
+        warm = load.run(work, port, core, seconds=options.warmup, requests=work.warmup)
         if warm.failure:
             raise VoidError(f"warm-up: {warm.failure}")
         requests = max(int(warm.rate * options.seconds), work.connections * work.streams)
         before = proc.cpu_microseconds(live.pid)
-        done = load.run(work, port, options.load_core, seconds=options.seconds, requests=requests)
+        done = load.run(work, port, core, seconds=options.seconds, requests=requests)
         after = proc.cpu_microseconds(live.pid)
         if done.failure:
             raise VoidError(done.failure)
@@ -78,7 +80,7 @@ def one_round(
             except (UnavailableError, VoidError, subprocess.SubprocessError, OSError) as error:
                 row.problem = f"round {number + 1}: {error}"
                 said = str(error)
-            print(f"round {number + 1}  {case:11} {server.name:13} {said}", flush=True)
+            print(f"round {number + 1}  {case:10} {server.name:12} {said}", flush=True)
 
 
 def run(options: Options) -> list[report.Row]:
@@ -86,8 +88,9 @@ def run(options: Options) -> list[report.Row]:
     reasons: dict[str, str] = {}
     if any(server.peer for server in options.servers):
         reasons = peers.install(options.venv)
+    ours, theirs = Path(sys.executable), peers.interpreter(options.venv)
     pythons = {
-        server.name: peers.interpreter(options.venv) if server.peer else Path(sys.executable)
+        server.name: server.python or (theirs if server.peer else ours)
         for server in options.servers
     }
     found = {name: peers.versions(python) for name, python in pythons.items()}
@@ -113,9 +116,10 @@ def versions(options: Options, found: dict[str, dict[str, str]]) -> dict[str, di
     result = {}
     for server in options.servers:
         installed = found[server.name]
-        result[server.name] = {name: installed.get(name, "n/a") for name in server.packages}
+        names = (*server.packages, "python")
+        result[server.name] = {name: installed.get(name, "n/a") for name in names}
         listed = ", ".join(f"{name} {value}" for name, value in result[server.name].items())
-        print(f"{server.name:13} {listed}")
+        print(f"{server.name:12} {listed}")
     return result
 
 
@@ -138,6 +142,14 @@ def chosen(text: str, known: list[str]) -> list[str]:
     return names
 
 
+def another(text: str) -> Server:
+    """The cno of another environment, from LABEL=PYTHON."""
+    label, found, python = text.partition("=")
+    if not label or not found or not Path(python).exists():
+        raise argparse.ArgumentTypeError(f"'{text}' is not LABEL=PATH_TO_PYTHON")
+    return replace(CNO, name=label, python=Path(python).absolute())
+
+
 def cores(text: str) -> tuple[int, int]:
     """The server's and the load's CPU; by default the first two this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
@@ -154,22 +166,31 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__)
     names = [server.name for server in SERVERS]
     parser.add_argument("--servers", default="", help=f"comma-separated: {','.join(names)}")
-    parser.add_argument("--cases", default="", help=f"comma-separated: {','.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", default="", help=f"comma-separated: {','.join(CASES)}")
+    parser.add_argument(
+        "--also",
+        type=another,
+        action="append",
+        default=[],
+        metavar="LABEL=PYTHON",
+        help="a cno that is installed for another interpreter; as often as wanted",
+    )
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="per measured window")
     parser.add_argument("--warmup", type=int, default=1, help="seconds before each window")
     parser.add_argument("--quick", action="store_true", help="one round of one second")
-    parser.add_argument(
-        "--venv", type=Path, default=HERE / ".venv", help="environment of the peers"
-    )
+    parser.add_argument("--venv", type=Path, default=peers.VENV, help="environment of the peers")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "latest.json")
     parser.add_argument("--cores", default="", help="server core,load core; default: the first two")
     given = parser.parse_args(arguments)
+    labels = [server.name for server in given.also]
+    if len({*names, *labels}) < len(names) + len(labels):
+        parser.error("--also: each label has to be a new name")
     wanted = chosen(given.servers, names)
     server_core, load_core = cores(given.cores)
     return Options(
-        servers=tuple(server for server in SERVERS if server.name in wanted),
-        cases=tuple(chosen(given.cases, list(CASES))),
+        servers=(*given.also, *(server for server in SERVERS if server.name in wanted)),
+        cases=tuple(chosen(given.rows, list(CASES))),
         rounds=1 if given.quick else given.rounds,
         seconds=1 if given.quick else given.seconds,
         warmup=given.warmup,
@@ -195,6 +216,7 @@ def main() -> int:
     rows = run(options)
     for case in options.cases:
         print("\n" + report.table(TITLES[case], [row for row in rows if row.case == case]))
+    print("\n" + report.summary(rows))
     print(f"\nmedian of {options.rounds} rounds of {options.seconds} s; JSON: {options.json}")
     return 0
 

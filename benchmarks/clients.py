@@ -131,14 +131,14 @@ def run(options: Options) -> list[Row]:
 
 
 def table(case: str, rows: list[Row]) -> str:
-    """The aligned table of one case, and whether the aims are met."""
+    """The table of one case, and whether the aims are met."""
     own = next((row for row in rows if row.client == "cno" and not row.problem), None)
     lines = [["client", "req/s", "CPU us/req", "busy", "RSS MiB", "CPU cno/it"]]
     notes = []
     for row in rows:
         if row.problem:
             lines.append([row.client, "n/a", *["-"] * 4])
-            notes.append(f"  {row.client}: n/a: {row.problem}")
+            notes.append(f"- {row.client}: n/a: {row.problem}")
             continue
         rate = statistics.median(item.rate for item in row.rounds)
         busy = statistics.median(item.cpu_us / item.seconds / 1e6 for item in row.rounds)
@@ -148,8 +148,8 @@ def table(case: str, rows: list[Row]) -> str:
         lines.append([row.client, *figures, "-" if share is None else f"{share:.3f}"])
         if share is not None and (aim := AIMS.get((case, row.client))) is not None:
             met = "met" if share <= aim else "missed"
-            notes.append(f"  at most {aim} of {row.client}'s CPU per request: {met}")
-    return "\n".join([TITLES[case], *report.aligned(lines), *notes])
+            notes.append(f"- at most {aim} of {row.client}'s CPU per request: {met}")
+    return report.section(TITLES[case], lines, notes)
 
 
 def parse() -> Options:
@@ -161,9 +161,7 @@ def parse() -> Options:
     parser.add_argument("--seconds", type=float, default=4, help="per measured window")
     parser.add_argument("--warmup", type=float, default=1, help="seconds before each window")
     parser.add_argument("--quick", action="store_true", help="one round of one second")
-    parser.add_argument(
-        "--venv", type=Path, default=HERE / ".venv", help="environment of the peers"
-    )
+    parser.add_argument("--venv", type=Path, default=peers.VENV, help="environment of the peers")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "clients.json")
     parser.add_argument("--cores", default="", help="client core,server core")
     given = parser.parse_args()

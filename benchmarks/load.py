@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 HERE = Path(__file__).resolve().parent
 Protocol = Literal["h1", "h2"]
@@ -34,7 +36,10 @@ class Load:
     connections: int
     streams: int
     headers: Headers
-    body_size: int  # octets of the expected response body
+    body_size: int  # bytes of the expected response body
+    upload: int = 0  # bytes of request body; 0: GET, without one
+    tool: Literal["wrk", "h2load"] = "h2load"
+    warmup: int = 0  # requests of the warm-up; 0: as many as there are in the seconds for it
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ def run(load: Load, port: int, core: int, *, seconds: int, requests: int = 0) ->
     one request per connection uncounted).
     """
     url = f"http://127.0.0.1:{port}{load.path}"
-    tool = _wrk if load.protocol == "h1" else _h2load
-    command = ["taskset", "-c", str(core), *tool(load, seconds, requests), url]
+    requests = min(requests, MAX_REQUESTS)
+    tool = _wrk(load, seconds) if load.tool == "wrk" else _h2load(load, seconds, requests)
+    command = ["taskset", "-c", str(core), *tool, url]
     limit = 6 * seconds + 2 * STALL_SECONDS
     try:
         done = subprocess.run(
@@ -75,18 +81,33 @@ def run(load: Load, port: int, core: int, *, seconds: int, requests: int = 0) ->
         return Outcome(0, float(limit), f"{command[3]} did not finish within {limit} s")
     if done.returncode != 0:
         return Outcome(0, 0.0, f"{command[3]}: {last_line(done.stderr + done.stdout)}")
-    parser = parse_wrk if load.protocol == "h1" else parse_h2load
-    return parser(done.stdout, load)
+    if load.tool == "wrk":
+        return parse_wrk(done.stdout, load)
+    outcome = parse_h2load(done.stdout, load)
+    if requests and not outcome.failure and outcome.requests != requests:
+        return replace(outcome, failure=f"h2load: {outcome.requests} of {requests} requests made")
+    return outcome
 
 
-def _wrk(load: Load, seconds: int, requests: int) -> list[str]:
+@cache
+def upload_file(size: int) -> IO[bytes]:
+    """A file of `size` bytes for uploads; it is gone when the program ends."""
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+    file.write(b"0123456789abcdef" * (size // 16) + b"." * (size % 16))
+    file.flush()
+    return file
+
+
+def _wrk(load: Load, seconds: int) -> list[str]:
     bound = ["-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", f"{STALL_SECONDS}s"]
     return ["wrk", *bound, "-s", str(HERE / "wrk_report.lua"), *header_arguments(load.headers)]
 
 
 def _h2load(load: Load, seconds: int, requests: int) -> list[str]:
-    bound = [f"-n{min(requests, MAX_REQUESTS)}"] if requests else ["-D", str(seconds)]
+    bound = [f"-n{requests}"] if requests else ["-D", str(seconds)]
     fixed = ["h2load", "-t1", f"-c{load.connections}", f"-m{load.streams}", *bound]
+    fixed += ["--h1"] if load.protocol == "h1" else []
+    fixed += ["-d", upload_file(load.upload).name] if load.upload else []
     return [*fixed, "-N", f"{STALL_SECONDS}s", *header_arguments(load.headers)]
 
 

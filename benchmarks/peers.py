@@ -12,10 +12,13 @@ from servers import Server
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements.txt"
+# Within the environment of the interpreter that runs this, so that it is one interpreter for all.
+VENV = Path(sys.prefix) / "peers"
 
 _LIST_VERSIONS = """
-import importlib.metadata, json
+import importlib.metadata, json, platform
 names = {d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions()}
+names["python"] = platform.python_version()
 print(json.dumps(names))
 """
 
@@ -26,7 +29,7 @@ def interpreter(venv: Path) -> Path:
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Distribution name, in lower case, to version, of everything `python` can import."""
+    """Distribution name, in lower case, to version, of all that `python` can import and itself."""
     if not python.exists():
         return {}
     command = [str(python), "-I", "-c", _LIST_VERSIONS]

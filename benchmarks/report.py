@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from servers import FLOOR
+
 
 @dataclass(frozen=True)
 class Round:
@@ -69,52 +71,72 @@ class Row:
         return max(item.peak_rss_kib for item in self.rounds) / 1024
 
 
-RATIOS = ("CPU/best", "CPU/uvicorn", "CPU/granian", "req/s /best")
+RATIOS = ("CPU/best", "CPU/floor", "req/s /best")
 COLUMNS = ("server", "req/s", "CPU us/req", "busy", "RSS MiB", *RATIOS)
 
 
 def ratios(row: Row, rows: list[Row]) -> dict[str, float | None]:
-    """The four ratios of `row` against the peers among `rows`, all of one case; None: no such peer.
+    """What RATIOS names, of `row` among `rows`, all of one case; None where there is no such row.
 
     The best peer is the one with the lowest CPU per request, or the most requests per second.
     """
     peers = [other for other in rows if other.peer and other.valid]
-    named = {other.server: other.cpu for other in peers}
-    references: dict[str, float | None] = {
-        "CPU/best": min((other.cpu for other in peers), default=None),
-        "CPU/uvicorn": named.get("uvicorn"),
-        "CPU/granian": named.get("granian"),
+    floors = [other for other in rows if other.server == FLOOR and other.valid]
+    return {
+        "CPU/best": row.cpu / min(other.cpu for other in peers) if peers else None,
+        "CPU/floor": row.cpu / floors[0].cpu if floors else None,
+        "req/s /best": row.rate / max(other.rate for other in peers) if peers else None,
     }
-    result = {name: row.cpu / value if value else None for name, value in references.items()}
-    fastest = max((other.rate for other in peers), default=None)
-    result["req/s /best"] = row.rate / fastest if fastest else None
-    return result
 
 
 def table(title: str, rows: list[Row]) -> str:
-    """The aligned table of one case; rows without figures say why under it."""
+    """The table of one case; rows without figures say why under it."""
     lines = [list(COLUMNS)]
     notes = []
     for row in rows:
         if not row.valid:
             word = "void" if row.rounds else "n/a"
             lines.append([row.server, word] + ["-"] * (len(COLUMNS) - 2))
-            notes.append(f"  {row.server}: {word}: {row.problem}")
+            notes.append(f"- {row.server}: {word}: {row.problem}")
             continue
         figures = [f"{row.rate:,.0f}", f"{row.cpu:.1f}", f"{row.busy:.0%}", f"{row.rss_mib:.1f}"]
-        shares = ["-" if share is None else f"{share:.2f}" for share in ratios(row, rows).values()]
+        shares = [share(value) for value in ratios(row, rows).values()]
         lines.append([row.server, *figures, *shares])
-    return "\n".join([title, *aligned(lines), *notes])
+    return section(title, lines, notes)
 
 
-def aligned(lines: list[list[str]]) -> list[str]:
-    """Columns of equal width: the first to the left, the others to the right."""
+def summary(rows: list[Row]) -> str:
+    """The table of all cases: CPU us/req of each server and how busy its core was, the name of the
+    best peer, and the ratios of each cno to that and to the floor."""
+    servers = list(dict.fromkeys(row.server for row in rows))
+    ours = list(dict.fromkeys(row.server for row in rows if not row.peer and row.server != FLOOR))
+    shares = [f"{name}/{other}" for name in ours for other in ("best", FLOOR)]
+    lines = [["row", *servers, "best peer", *shares]]
+    for case in dict.fromkeys(row.case for row in rows):
+        same = [row for row in rows if row.case == case]
+        cells = [f"{row.cpu:.1f} ({row.busy:.0%})" if row.valid else "-" for row in same]
+        peers = [row for row in same if row.peer and row.valid]
+        best = min(peers, key=lambda row: row.cpu).server if peers else "-"
+        found = [ratios(row, same) if row.valid else {} for row in same if row.server in ours]
+        shares = [share(each.get(name)) for each in found for name in ("CPU/best", "CPU/floor")]
+        lines.append([case, *cells, best, *shares])
+    return section("CPU us/req (busy)", lines, [])
+
+
+def share(value: float | None) -> str:
+    """A ratio with two digits, or a dash."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def section(title: str, lines: list[list[str]], notes: list[str]) -> str:
+    """A Markdown heading, a table and a list; in the table only the first column is to the left."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    result = []
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        result.append("  ".join(["", line[0].ljust(widths[0]), *cells[1:]]))
-    return result
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    table = []
+    for first, *others in [lines[0], rule, *lines[1:]]:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        table.append("| " + " | ".join([first.ljust(widths[0]), *cells]) + " |")
+    return "\n".join([f"### {title}", "", *table, *([""] if notes else []), *notes])
 
 
 def machine(server_core: int) -> dict[str, Any]:

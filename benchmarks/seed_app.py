@@ -6,16 +6,28 @@ import asyncio
 import sys
 
 import uvloop
-from app import HELLO, TEN_K
+from app import BODIES, uploaded
 
 import cno
+
+READ_SIZE = 2**16  # bytes of an upload that one read takes at most
 
 
 async def handle(request: cno.Request) -> None:
     """Answers one request."""
-    body = TEN_K if request.path == "/10k" else HELLO
+    status, body = 200, BODIES.get(request.path)
+    if body is None:
+        status, body = uploaded(await received(request))
     headers = [("content-type", "text/plain"), ("content-length", str(len(body)))]
-    await request.respond(200, headers, body)
+    await request.respond(status, headers, body)
+
+
+async def received(request: cno.Request) -> int:
+    """Read the whole request body; returns how many bytes came."""
+    size = 0
+    while part := await request.payload.read(READ_SIZE):
+        size += len(part)
+    return size
 
 
 async def main(port: int) -> None:
