@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,13 @@ from cno.config.errors import StartupFailed
 from cno.config.options import Config
 from cno.observe import logs
 from cno.observe.logs import error as log
-from cno.process import listen
+from cno.process import listen, loop
 from cno.process.service import Service
 
 # Exit code when the server could not start.
 STARTUP_FAILED = 3
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def run(app: Any, **options: Any) -> None:
@@ -41,12 +39,12 @@ def supervise(config: Config) -> int:
     """Serves until a signal; returns the exit code of the process. Sets up the loggers."""
     logs.configure(config.log_level, access_log=config.access_log)
     try:
-        factory = _loop_factory(config.loop)
+        factory = loop.factory(config.loop)
         sockets = listen.bind(config)
     except StartupFailed as failure:
         log.error("%s", failure)
         return STARTUP_FAILED
-    return _run(factory, _serve(config, sockets))
+    return loop.run(factory, _serve(config, sockets))
 
 
 async def _serve(config: Config, sockets: list[socket.socket]) -> int:
@@ -90,37 +88,3 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-
-
-# ---- the event loop -----------------------------------------------------------------------------
-
-
-def _loop_factory(name: str) -> LoopFactory:
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name == "uvloop":
-                raise StartupFailed("--loop uvloop: uvloop is not installed") from None
-        else:
-            return uvloop.new_event_loop
-    return asyncio.new_event_loop
-
-
-def _run(factory: LoopFactory, main: Coroutine[Any, Any, int]) -> int:
-    """asyncio.run with a loop of our choice, which the module itself offers from 3.12 on only."""
-    loop = factory()
-    try:
-        asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
-    finally:
-        try:
-            if left := asyncio.all_tasks(loop):
-                for task in left:
-                    task.cancel()
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
