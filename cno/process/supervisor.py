@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from cno.config.errors import StartupFailed
 from cno.config.options import Config
 from cno.observe import logs
 from cno.observe.logs import error as log
-from cno.process import listen, loop
+from cno.process import listen, loop, signals
 from cno.process.service import Service
 
 # Exit code when the server could not start.
 STARTUP_FAILED = 3
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(app: Any, **options: Any) -> None:
@@ -59,7 +53,7 @@ async def _serve(config: Config, sockets: list[socket.socket]) -> int:
         else:
             service.close()
 
-    with _signals(interrupt):
+    with signals.handled(interrupt):
         try:
             await starting
         except asyncio.CancelledError:
@@ -72,19 +66,3 @@ async def _serve(config: Config, sockets: list[socket.socket]) -> int:
             return STARTUP_FAILED
         await service.wait_closed()
     return 0
-
-
-@contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Calls `interrupt` for each signal. Only the main thread can have handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
