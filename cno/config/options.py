@@ -167,7 +167,7 @@ class Config:
         None,
         checks.seconds,
         TIMEOUTS,
-        "Cut what is left this long after a signal; unset: wait.",
+        "Let applications end responses, then cut, this long after a signal; unset: wait.",
         metavar="SECONDS",
     )
 

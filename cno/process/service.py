@@ -20,6 +20,9 @@ from cno.process.site import Gateway
 # Seconds for a TLS handshake.
 HANDSHAKE = 10.0
 
+# Seconds that applications have, when timeout_graceful_shutdown is over, to end their responses.
+FAREWELL = 1.0
+
 # Seconds that connections may take to close once they were cut.
 ABORT = 5.0
 
@@ -102,7 +105,8 @@ class Service:
     async def stop(self) -> None:
         """Drains: no new connections, no new requests, then the application's shutdown.
 
-        Requests under way may take config.timeout_graceful_shutdown seconds, then they are cut.
+        Requests under way may take config.timeout_graceful_shutdown seconds. Then the applications
+        are told, and have FAREWELL seconds to end their responses before these are cut.
         """
         self.close()
         await self.wait_closed()
@@ -149,11 +153,22 @@ class Service:
             log.info("Waiting for connections to close. (Press CTRL+C to force quit)")
             limit = self.config.timeout_graceful_shutdown
             if not await self._unless_forced(closed, timeout=limit):
-                if not self._forced.is_set():
-                    log.error("Connections are still open after %g s: cutting them", limit)
-                gateway.abort()
-                await asyncio.wait({closed}, timeout=ABORT)
+                await self._part(gateway, closed, limit)
         closed.cancel()
+
+    async def _part(
+        self, gateway: Gateway, closed: asyncio.Future[None], limit: float | None
+    ) -> None:
+        """Ends what is left: lets applications end their responses, then cuts the connections."""
+        if not self._forced.is_set():
+            log.error("Connections are still open after %g s: telling their applications", limit)
+            gateway.tell()
+            if await self._unless_forced(closed, timeout=FAREWELL):
+                return
+        if not self._forced.is_set():
+            log.error("Connections are still open %g s later: cutting them", FAREWELL)
+        gateway.abort()
+        await asyncio.wait({closed}, timeout=ABORT)
 
     async def _end_lifespan(self, lifespan: Lifespan) -> None:
         if self.config.lifespan != "off":

@@ -58,6 +58,13 @@ class Keeper:
             await asyncio.shield(self._emptied)
         self._stop_clock()
 
+    def tell(self) -> None:
+        """Tells every application whose response is still open that the server is about to end:
+        receive() returns http.disconnect, and send() goes on to work."""
+        for connection in list(self.connections):
+            for stream in list(connection.streams.values()):
+                stream.hang_up()
+
     def abort(self) -> None:
         """Tells the applications that nobody listens any more and cuts every connection; tasks that
         do not end by themselves are cancelled a second later."""
