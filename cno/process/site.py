@@ -1,4 +1,4 @@
-"""Serves one ASGI application: gives out protocols and begins requests."""
+"""Brings the connections of a server and an ASGI application together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cno.server.group import Keeper
 
 
 def _root_path(path: str) -> str:
-    """With a slash in front and none behind; "" for the root itself."""
+    """Returns `path` with a slash in front and none behind; "" for the root itself."""
     path = path.strip("/")
     return f"/{path}" if path else ""
 
 
 class Gateway(Keeper):
-    """Serves one application on one event loop."""
+    """The connections to one ASGI application on one event loop."""
 
     def __init__(
         self,
@@ -40,10 +40,13 @@ class Gateway(Keeper):
         self._root_path = _root_path(config.root_path)
 
     def protocol(self) -> asyncio.Protocol:
-        """The factory for loop.create_server."""
+        """Makes the protocol of a new connection; loop.create_server() calls this."""
         return CONNECTION(self)
 
     def opener(self, connection: ServerConnection) -> Opener:
-        """Begins requests of this connection, as it is now."""
+        """Returns the function that begins the requests of a connection.
+
+        A connection that changes from HTTP/1 to HTTP/2 asks again, because scopes differ then.
+        """
         base = scope_base(connection, self._root_path)
         return partial(REQUEST, self._site, connection, base)

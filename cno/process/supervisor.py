@@ -1,4 +1,4 @@
-"""A process that serves: its event loop, its signals, its exit code."""
+"""Runs a process that serves, from the configuration to the exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cno.observe.logs import error as log
 from cno.process import listen, loop, signals
 from cno.process.service import Service
 
-# Exit code when the server could not start.
+# The exit code of a process whose server could not start.
 STARTUP_FAILED = 3
 
 
@@ -22,15 +22,15 @@ def run(app: Any, **options: Any) -> None:
     """Serves `app` (an ASGI application or "module:attribute") until SIGINT or SIGTERM.
 
     The options are those of the command line. Returns when the requests under way and the
-    application's shutdown are finished; a second signal ends it at once. Exits with code 3 when
-    the start fails; raises ConfigError or TypeError for the options.
+    application's shutdown are finished, and at once after a second signal. Calls sys.exit(3) when
+    the start fails. Raises ConfigError for the value of an option, TypeError for its name.
     """
     if code := supervise(Config(app=app, **options)):
         sys.exit(code)
 
 
 def supervise(config: Config) -> int:
-    """Serves until a signal; returns the exit code of the process. Sets up the loggers."""
+    """Sets up the loggers, serves until a signal, and returns the exit code of the process."""
     logs.configure(config.log_level, access_log=config.access_log)
     try:
         factory = loop.factory(config.loop)
@@ -62,7 +62,7 @@ async def _serve(config: Config, sockets: list[socket.socket]) -> int:
             log.error("%s", failure)
             return STARTUP_FAILED
         except Exception:
-            log.exception("The application raised an exception while it was loaded")
+            log.exception("The application raised an exception while being loaded")
             return STARTUP_FAILED
         await service.wait_closed()
     return 0
