@@ -68,7 +68,7 @@ def test_unknown_name_without_anything_close() -> None:
         ("timeout_keep_alive", float("nan"), "nan is not a number of seconds from 0 up"),
         ("h2_max_concurrent_streams", 0, "0 is below 1"),
         ("header", ["no colon"], "that is not 'Name: value': 'no colon'"),
-        ("header", [("a b", "c")], "name that HTTP does not allow"),
+        ("header", [("a b", "c")], "whose name HTTP does not allow"),
         ("header", ["A: b\nC: d"], "control character"),
         ("header", [("A", "\u20ac")], "outside Latin-1"),
         ("header", 5, "5 is not a list"),
