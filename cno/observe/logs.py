@@ -1,4 +1,4 @@
-"""Loggers `cno`, `cno.error` and `cno.access`, and what their lines look like by default."""
+"""The loggers `cno`, `cno.error` and `cno.access`, and the default form of their lines."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ TRACE = 5  # the level below DEBUG
 error = logging.getLogger("cno.error")
 access = logging.getLogger("cno.access")
 
-# What a line of `cno.access` is made from: peer, method, target, HTTP version, status.
+# The format of a line of `cno.access`: peer, method, target, HTTP version, status.
 ACCESS = '%s - "%s %s HTTP/%s" %d'
 
 
 class LevelFormatter(logging.Formatter):
-    """Lines that start with the level, padded, so that the messages stand in one column."""
+    """Writes the level in front of the message, padded so that all messages begin in one column."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line, without a traceback."""
+        """Returns the line, without a traceback."""
         return f"{record.levelname + ':':<10}{record.message}"
 
 
 class AccessFormatter(LevelFormatter):
-    """The same for `cno.access`, with the usual words after the status."""
+    """Writes lines of `cno.access`, with the reason phrase behind the status ("200 OK")."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line; a status that nobody defined stands alone."""
+        """Returns the line. A status that http.HTTPStatus does not know has no phrase."""
         line = super().formatMessage(record)
         if record.msg != ACCESS or not isinstance(record.args, tuple):
             return line
@@ -39,10 +39,10 @@ class AccessFormatter(LevelFormatter):
 
 
 def settings(level: str, *, access_log: bool) -> dict[str, Any]:
-    """The default configuration, for logging.config.dictConfig.
+    """Returns the default configuration, for logging.config.dictConfig().
 
-    `level` is a name of Python's or `trace`. Messages go to standard error, requests to standard
-    output.
+    `level` is the name of a logging level, or `trace`. Messages go to standard error, the access
+    log goes to standard output.
     """
     return {
         "version": 1,
@@ -76,6 +76,6 @@ def settings(level: str, *, access_log: bool) -> dict[str, Any]:
 
 
 def configure(level: str = "info", *, access_log: bool = True) -> None:
-    """Sets up the three loggers; leaves every other one alone."""
+    """Sets up the three loggers, and no others."""
     logging.addLevelName(TRACE, "TRACE")
     logging.config.dictConfig(settings(level, access_log=access_log))
