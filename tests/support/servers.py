@@ -1,4 +1,4 @@
-"""Servers in processes of their own."""
+"""Starts servers in processes of their own."""
 
 import os
 import queue
@@ -13,17 +13,17 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 
-# Seconds for anything that a server does.
+# The time limit, in seconds, for every single step of a server.
 PATIENCE = 20.0
 
 READY = "cno running on "
 
 
 class Server:
-    """`python -m cno`, or another program of Python, or another `executable`, with standard output
-    and error joined.
+    """A process: `python -m cno`, or another `program` of Python, or another `executable`.
 
-    `lines` is what it said so far."""
+    `lines` has the output so far, standard output and standard error together.
+    """
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Server:
 
     @property
     def output(self) -> str:
-        """Everything it has said so far."""
+        """The output so far."""
         return "\n".join(self.lines)
 
     def expect(self, text: str) -> str:
-        """Waits for a line with `text` in it, among those that were not looked at before."""
+        """Waits for a line that contains `text`, from the first line that was not read yet."""
         while True:
             try:
                 line = self._new.get(timeout=PATIENCE)
@@ -77,15 +77,15 @@ class Server:
                 return line
 
     def ready(self) -> str:
-        """Waits until it serves; returns the URL it prints."""
+        """Waits until the server has started; returns the URL that it prints."""
         return self.expect(READY).split(READY)[1].split(" (")[0]
 
     def send(self, number: int = signal.SIGTERM) -> None:
-        """Sends a signal to this one process."""
+        """Sends a signal to this process alone."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Waits for its end; returns the exit code."""
+        """Waits until the process ends; returns the exit code."""
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         while (line := self._new.get(timeout=PATIENCE)) is not None:
@@ -94,12 +94,12 @@ class Server:
         return code
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Signals it, waits for its end, returns the exit code."""
+        """Sends a signal and waits until the process ends; returns the exit code."""
         self.send(number)
         return self.wait()
 
     def kill(self) -> None:
-        """Leaves nothing behind, nor processes that it has started."""
+        """Kills the process and the processes that it has started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
@@ -110,7 +110,7 @@ class Server:
 
 @contextmanager
 def running(*arguments: str, **options) -> Iterator[Server]:
-    """A server that is gone when the block ends. It may not have come up yet: see Server.ready."""
+    """Starts a server, and kills it at the end of the block. Server.ready() waits for the start."""
     server = Server(*arguments, **options)
     try:
         yield server
@@ -119,7 +119,7 @@ def running(*arguments: str, **options) -> Iterator[Server]:
 
 
 def read_all(client: socket.socket) -> bytes:
-    """What comes until the peer closes, however it closes."""
+    """Reads until the peer closes or resets the connection; returns what was read."""
     got = b""
     try:
         while piece := client.recv(65536):

@@ -1,4 +1,4 @@
-"""Server-sent events with sse-starlette, which never end by themselves."""
+"""Server-sent events with sse-starlette; the streams never end by themselves."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 
 async def numbers() -> AsyncIterator[dict[str, int]]:
-    """An event every hundredth of a second."""
+    """Yields an event every hundredth of a second."""
     number = 0
     while True:
         number += 1
