@@ -647,7 +647,10 @@ async def test_d3_the_application_is_not_cancelled(peer: Peer) -> None:
 
 
 @both
-async def test_d4_applications_are_told_at_the_deadline(peer: Peer) -> None:
+async def test_d4_applications_are_told_at_the_deadline(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cno.process.service.FAREWELL", 0.05)
     peer.cuts = True
 
     async def app(scope, receive, send):

@@ -1,4 +1,4 @@
-"""cno/process/service.py: serving inside somebody else's event loop."""
+"""cno/process/service.py: serving inside a running event loop, and the end of a service."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from cno.config.errors import ConfigError, StartupFailed
 
 
 async def get(url: str) -> bytes:
-    """The whole response to GET /."""
+    """Returns the whole response to GET /, head and body."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
@@ -100,7 +100,10 @@ def test_the_package_exports_what_it_says() -> None:
 
 
 def streaming(farewell: bytes | None, told: list[str]) -> Any:
-    """An application with server-sent events: the second message of receive() is their end."""
+    """An application that sends an event, waits in receive() for the end, and notes that in `told`.
+
+    The last event is `farewell`. With None the application goes on for ever.
+    """
 
     async def app(scope, receive, send) -> None:
         assert (await receive())["type"] == "http.request"
@@ -114,7 +117,7 @@ def streaming(farewell: bytes | None, told: list[str]) -> Any:
     return app
 
 
-# cno.asgi.Request takes nothing more once receive() has returned http.disconnect to an application.
+# After http.disconnect, send() of cno.asgi.Request raises ClientDisconnected so far.
 @pytest.mark.xfail(reason="send() does not work yet after Keeper.tell()", strict=False)
 @both
 async def test_applications_end_their_responses_at_the_deadline(peer: Peer) -> None:

@@ -45,7 +45,7 @@ def test_each_signal_counts(loop: str) -> None:
 
 
 def test_libraries_find_out_through_the_handler() -> None:
-    """As sse-starlette does, and whatever else looks for the server of uvicorn."""
+    """sse-starlette looks for the server in this way."""
 
     async def main() -> None:
         with signals.handled(lambda: None):
@@ -79,7 +79,7 @@ def test_the_former_handlers_come_back(loop: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_handler_installed_by_c_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """signal.signal() returns None for it and takes none."""
+    """signal.signal() returns None for such a handler, but does not take None."""
     installed: dict[int, Any] = {}
     monkeypatch.setattr(signals.signal, "signal", lambda n, h: installed.update({n: h}))
 
@@ -123,5 +123,5 @@ def test_server_sent_events_end_with_the_process(loop: str, number: int) -> None
             server.send(number)
             read_all(client)
             assert server.wait() == 0
-            assert time.monotonic() - since < 5  # and for ever without the handler
+            assert time.monotonic() - since < 5  # without the handler the process does not end
     assert "still open" not in server.output

@@ -1,5 +1,6 @@
 """Starts servers in processes of their own."""
 
+import http.client
 import os
 import queue
 import signal
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TESTS = Path(__file__).resolve().parent
 
@@ -17,6 +19,9 @@ TESTS = Path(__file__).resolve().parent
 PATIENCE = 20.0
 
 READY = "cno running on "
+
+# Options that make the server choose a free port.
+FREE = ("--port", "0")
 
 
 class Server:
@@ -127,3 +132,39 @@ def read_all(client: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return got
+
+
+# ---- requests and short runs --------------------------------------------------------------------
+
+
+def ask(url: str, path: str = "/", **headers: str) -> http.client.HTTPResponse:
+    """Makes a GET request and returns the response, which has its body as `.text`."""
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        response.text = response.read().decode()
+        return response
+    finally:
+        connection.close()
+
+
+def half_a_request(url: str) -> socket.socket:
+    """Opens a connection and sends a request whose body of five bytes is missing."""
+    where = urlsplit(url)
+    client = socket.create_connection((where.hostname, where.port), PATIENCE)
+    client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+    return client
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m cno` until the process ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "cno", *arguments],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
+    )
