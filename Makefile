@@ -1,5 +1,5 @@
 # The tasks of the repository. `make run` and `make test` need nothing but python3 with venv, make and
-# a C compiler; everything else that they use goes into .venv.
+# a C compiler; they install everything else into .venv.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -28,7 +28,7 @@ OBJECTS_SHARED := $(SOURCES:csrc/%.c=obj/shared/%.o)
 OBJECTS_SAN := $(SOURCES:csrc/%.c=obj/san/%.o)
 PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
 
-# What `make install` puts where; DESTDIR stands before all of it and is written nowhere.
+# The folders of `make install`. DESTDIR is put in front of each folder and is not written into files.
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
@@ -37,18 +37,18 @@ version_part = $(shell sed -n 's/^.define CNO_VERSION_$(1) //p' csrc/version.h)
 MAJOR := $(call version_part,MAJOR)
 MINOR := $(call version_part,MINOR)
 VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
-# Before 1.0 every minor version may change what programs were compiled against.
+# Before 1.0 every minor version may change the binary interface.
 SONAME := libcno.so.$(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
 SHARED := obj/libcno.so.$(VERSION)
 
-# Fuzzing. A target is tests/fuzz/fuzz_NAME.c; what is to be tried first is in tests/fuzz/corpus/NAME.
+# Fuzzing. A target is tests/fuzz/fuzz_NAME.c, and starts with the inputs in tests/fuzz/corpus/NAME.
 TARGETS_FUZZ := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 HEADERS_FUZZ := $(sort $(wildcard tests/fuzz/*.h))
 FUZZ_SECONDS ?= 10
 FUZZ_FLAGS ?= -max_len=1000 -timeout=30
 REPLAYS := $(TARGETS_FUZZ:%=obj/san/replay_%)
 
-# The same programs without sanitizers: for valgrind, and with counters for coverage.
+# The test programs without sanitizers: once for valgrind, once with counters for coverage.
 PROGRAMS_PLAIN := $(TESTS_C:tests/c/%.c=obj/plain/%) $(TARGETS_FUZZ:%=obj/plain/replay_%)
 PROGRAMS_GCOV := $(TESTS_C:tests/c/%.c=obj/gcov/%) $(TARGETS_FUZZ:%=obj/gcov/replay_%)
 OBJECTS_PLAIN := $(SOURCES:csrc/%.c=obj/plain/%.o)
@@ -82,7 +82,7 @@ obj/san/%.o: csrc/%.c
 obj/san/test_%: tests/c/test_%.c $(OBJECTS_SAN) | obj/san
 	$(CC) $(SANITIZE) -MMD -MP $< $(OBJECTS_SAN) -o $@
 
-# Not hidden, as those of the archive are: csrc/libcno.map says what is exported.
+# Without -fvisibility=hidden, unlike the archive: csrc/libcno.map lists the exported symbols.
 obj/shared/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -std=c11 $(INCLUDES) -fPIC -fno-semantic-interposition -MMD -MP -c $< -o $@
@@ -97,7 +97,7 @@ obj/san/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(HEADERS_FUZZ) $(OBJE
 obj/san obj/examples obj/fuzz obj/plain obj/gcov:
 	@mkdir -p $@
 
-# What programs include as <cno/core.h>, without an installation.
+# Lets programs include <cno/core.h> without an installation.
 obj/include/cno:
 	@mkdir -p obj/include
 	ln -sfn ../../csrc $@
@@ -142,7 +142,7 @@ uninstall:
 		"$(DESTDIR)$(LIBDIR)/libcno.so.$(VERSION)"
 
 # ---- the environment ---------------------------------------------------------------------------
-# The package is installed in editable form, so that only a change of the engine needs a new build.
+# The package is installed in editable form, so that only a change of C code needs a new build.
 
 BASE := $(VENV)/.base
 ENGINE := $(VENV)/.engine
@@ -180,8 +180,8 @@ test-c: $(PROGRAMS_C) $(REPLAYS)
 		echo "obj/san/replay_$$target"; obj/san/replay_$$target tests/fuzz/corpus/$$target; \
 	done
 
-# An honest client of 5,000,000 requests on one connection, half a minute; and in full what the tests
-# do less of: loads, lives of connections, large bodies.
+# An honest client with 5,000,000 requests on one connection (half a minute), then the tests of load, of
+# the life of connections and of large bodies at full size.
 soak: obj/san/test_soak $(ENGINE) $(TESTENV)
 	./obj/san/test_soak 5000000
 	CNO_SOAK=1 $(BIN)/python -m pytest -rP tests/e2e/test_load.py tests/e2e/test_lives.py \
@@ -199,7 +199,7 @@ lint-py: $(TESTENV)
 FAST_FLAGS = -DPy_LIMITED_API=0x030A0000 -D_POSIX_C_SOURCE=200809L -Icsrc -Icno/engine -isystem \
 	$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 
-# With the package and what it imports installed, or mypy sees less.
+# mypy needs the package and its dependencies installed, or it treats their types as Any.
 lint-types: $(TESTENV) $(ENGINE)
 	$(BIN)/mypy --strict cno
 
@@ -225,7 +225,7 @@ format: $(TESTENV)
 	$(BIN)/ruff format .
 	clang-format -i $(FORMATTED)
 
-# Clients, servers and compilers that the tests and the checks use when they are there.
+# Installs the clients, servers and compilers that tests and checks use where these are present.
 tools:
 	@tools/need.sh gcc=gcc g++=g++ make=make pkg-config=pkg-config curl=curl openssl=openssl \
 		nghttp=nghttp2-client /usr/sbin/nghttpd=nghttp2-server /usr/sbin/nginx=nginx-light \
@@ -241,8 +241,8 @@ obj/fuzz/%: tests/fuzz/fuzz_%.c $(HEADERS_FUZZ) $(SOURCES) $(HEADERS) | obj/fuzz
 	clang -g -O1 -std=c11 $(CHECKED) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		$< $(SOURCES) -o $@
 
-# Each target for FUZZ_SECONDS. What it finds stays in obj/fuzz/found; what breaks something is
-# written to obj/fuzz/TARGET-*, and becomes an input with a name in tests/fuzz/corpus/TARGET.
+# Runs each target for FUZZ_SECONDS. New inputs stay in obj/fuzz/found. An input that fails is written to
+# obj/fuzz/TARGET-*; with its repair it goes, under a name, into tests/fuzz/corpus/TARGET.
 fuzz: $(TARGETS_FUZZ:%=fuzz-%)
 
 $(TARGETS_FUZZ:%=fuzz-%): fuzz-%: obj/fuzz/%
@@ -250,7 +250,7 @@ $(TARGETS_FUZZ:%=fuzz-%): fuzz-%: obj/fuzz/%
 	ASAN_OPTIONS=quarantine_size_mb=8 nice obj/fuzz/$* -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 $(FUZZ_FLAGS) \
 		-artifact_prefix=obj/fuzz/$*- obj/fuzz/found/$* tests/fuzz/corpus/$*
 
-# Every line and branch that the C tests and the corpus reach.
+# Counts the lines and branches that the C tests and the corpus reach.
 obj/gcov/%.o: csrc/%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(GCOV) -c $< -o $@
@@ -269,7 +269,7 @@ coverage:
 	done
 	$(PYTHON) tools/coverage.py $(COVERAGE_ARGS)
 
-# The tests and the corpus under memcheck: no error, and no block left.
+# Runs the C tests and the corpus under memcheck, which must find no error and no leak.
 obj/plain/%.o: csrc/%.c $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(PLAIN) -c $< -o $@

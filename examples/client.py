@@ -1,7 +1,7 @@
 """python examples/client.py http://127.0.0.1:8000/
 
-A client on cno.request: prints responses, and what the server pushes with them. Beside http:// and
-https://, h2c:// speaks HTTP/2 without TLS, and h2:// HTTP/2 whatever TLS agreed on.
+A client on cno.request: prints responses, and the responses that the server pushes. Besides http://
+and https://, h2c:// is HTTP/2 without TLS, and h2:// is HTTP/2 over TLS whatever ALPN has chosen.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import cno
 
 
 async def show(response: cno.Response, title: str) -> None:
-    """Prints a response as it comes."""
+    """Prints a response while its body arrives."""
     print(f"--- {title}: {response.code}")
     for name, value in response.headers:
         print(f"{name}: {value}")
@@ -27,18 +27,18 @@ async def show(response: cno.Response, title: str) -> None:
 
 
 async def show_pushes(response: cno.Response) -> None:
-    """Prints what the server sends unasked."""
+    """Prints the responses that the server pushes."""
     async for push in response.pushed:
         await show(await push.response, f"pushed: {push.method} {push.path}")
 
 
 async def main() -> None:
-    """Makes the requests of the command line."""
+    """Makes a request for each URL on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="+")
     parser.add_argument("--method", default="GET")
-    parser.add_argument("--data", help="the file to send")
-    parser.add_argument("--cacert", help="a file of certificates (PEM) to trust instead")
+    parser.add_argument("--data", help="a file to send as the body")
+    parser.add_argument("--cacert", help="certificates (PEM) to trust instead of the system's")
     args = parser.parse_args()
 
     loop = asyncio.get_running_loop()

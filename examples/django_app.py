@@ -1,6 +1,6 @@
 """cno-asgi django_app:app --app-dir examples
 
-A Django project in one file (`pip install django`): settings, two views and their addresses.
+A Django project in one file (`pip install django`): settings, two views and their URLs.
 """
 
 import django
@@ -19,14 +19,14 @@ django.setup()
 
 
 async def hello(request):
-    """The method and the length of the body that came with it."""
+    """Answers with the method and the length of the request's body."""
     return JsonResponse(
         {"message": "Hello from Django", "method": request.method, "size": len(request.body)}
     )
 
 
 async def countdown(request):
-    """A response in pieces."""
+    """Answers with a body in several chunks."""
 
     async def lines():
         for number in range(10, 0, -1):

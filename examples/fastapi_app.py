@@ -11,7 +11,7 @@ app = FastAPI(title="An example for cno")
 
 
 class Item(BaseModel):
-    """What POST /items takes."""
+    """The JSON body of POST /items."""
 
     name: str
     price: float = 0.0
@@ -19,17 +19,17 @@ class Item(BaseModel):
 
 @app.get("/")
 async def hello(name: str = "you"):
-    """A parameter of the query string."""
+    """Takes a parameter from the query string."""
     return {"message": f"Hello {name}, from FastAPI"}
 
 
 @app.post("/items", status_code=201)
 async def create(item: Item):
-    """A checked JSON body."""
+    """Takes a JSON body, which FastAPI checks."""
     return item
 
 
 @app.post("/files")
 def count(file: UploadFile):
-    """A form with a file, in a function that runs in a thread."""
+    """Takes a form with a file; a plain function like this one runs in a thread."""
     return {"name": file.filename, "size": len(file.file.read())}

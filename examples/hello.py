@@ -1,14 +1,14 @@
 """cno-asgi hello:app --app-dir examples
 
 A plain ASGI application: `/` says hello, `/stream` sends a line per second, `/upload-size` counts
-what is posted to it.
+the bytes of an upload.
 """
 
 import asyncio
 
 
 async def app(scope, receive, send):
-    """Answers by path."""
+    """Serves one request, or the lifespan."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
@@ -24,7 +24,7 @@ async def app(scope, receive, send):
 
 
 async def lifespan(receive, send):
-    """Has nothing to prepare and nothing to clean up."""
+    """Answers the events of the lifespan; there is nothing to prepare or clean up."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
@@ -32,7 +32,7 @@ async def lifespan(receive, send):
 
 
 async def answer(send, status, text):
-    """A whole response at once."""
+    """Sends a whole response."""
     body = text.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -43,7 +43,7 @@ async def answer(send, status, text):
 
 
 async def stream(send, lines=10):
-    """A response in pieces. If the client leaves, send() raises an OSError, which ends this."""
+    """Sends a response in chunks. When the client leaves, send() raises an OSError."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for number in range(1, lines + 1):
@@ -55,7 +55,7 @@ async def stream(send, lines=10):
 
 
 async def upload_size(receive):
-    """Octets in the request's body, never held in memory at once."""
+    """Counts the bytes of the request's body without storing the body."""
     size = 0
     while True:
         message = await receive()

@@ -1,8 +1,8 @@
 """python examples/server.py --port 8000
 
-A server on cno.Server. `/` is a page that pushes its style sheet, `/stream` comes line by line,
-`/upload-size` counts what is posted to it, `/echo` sends it back. For TLS, and with it HTTP/2 in
-browsers: --cert and --key. Ctrl-C drains.
+A server on cno.Server. `/` is a page that pushes its style sheet, `/stream` sends lines one by one,
+`/upload-size` counts the bytes of an upload, `/echo` sends an upload back. --cert and --key switch
+TLS on, which browsers need for HTTP/2. Ctrl-C drains the server.
 """
 
 import argparse
@@ -40,7 +40,7 @@ async def handle(request: cno.Request) -> None:
 
 
 async def stream(request: cno.Request, lines: int = 10) -> None:
-    """A body that is made while it is sent. If the client leaves, put() raises."""
+    """Sends a body while another task makes the body. When the client leaves, put() raises."""
     channel = cno.Channel(1, loop=request.conn.loop)
 
     async def fill() -> None:
@@ -56,19 +56,19 @@ async def stream(request: cno.Request, lines: int = 10) -> None:
 
 
 async def main() -> None:
-    """Serves until it is interrupted."""
+    """Serves until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--cert", help="certificate (PEM); switches TLS on")
-    parser.add_argument("--key", help="its private key, if it is not in the same file")
+    parser.add_argument("--key", help="private key (PEM), if not in the certificate's file")
     args = parser.parse_args()
 
     context = None
     if args.cert:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(args.cert, args.key)
-        # Tell clients that HTTP/2 is spoken.
+        # ALPN tells clients that the server has HTTP/2.
         context.set_alpn_protocols(["h2", "http/1.1"])
 
     loop = asyncio.get_running_loop()

@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 @contextlib.asynccontextmanager
 async def lifespan(app):
-    """What is yielded is in request.state of every request."""
+    """Yields the attributes of request.state for every request."""
     yield {"greeting": "Hello"}
 
 
 async def hello(request):
-    """The state, the peer and the version of HTTP."""
+    """Answers with the state of the lifespan and the version of HTTP."""
     return JSONResponse(
         {
             "message": f"{request.state.greeting} from Starlette",
@@ -29,7 +29,7 @@ async def hello(request):
 
 
 async def upload(request):
-    """Counts the octets of the body as they come in."""
+    """Counts the bytes of the body while the body arrives."""
     size = 0
     async for piece in request.stream():
         size += len(piece)
@@ -37,7 +37,7 @@ async def upload(request):
 
 
 async def download(request):
-    """As many MiB of zeros as the path says."""
+    """Sends zeros; the path has the number of MiB."""
 
     async def pieces():
         for _ in range(16 * request.path_params["mebibytes"]):
@@ -47,7 +47,7 @@ async def download(request):
 
 
 async def events(request):
-    """Server-sent events until the client leaves."""
+    """Sends server-sent events until the client leaves."""
 
     async def ticks():
         number = 0

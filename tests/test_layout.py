@@ -107,6 +107,27 @@ def test_protocol_layers_own_no_sockets(module: str) -> None:
     assert not re.search(rf"^\s*(import|from) ({names})\b", source, re.MULTILINE)
 
 
+# ---- tests -------------------------------------------------------------------------------------
+
+# A module that only defines types needs no tests of its own.
+UNTESTED = {"gateway.interface"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        module
+        for module in MODULES
+        if module.startswith(("gateway.", "process."))
+        and not module.endswith(".__init__")
+        and module not in UNTESTED
+    ],
+)
+def test_each_module_has_a_file_of_tests(module: str) -> None:
+    package, _, name = module.partition(".")
+    assert (ROOT / "tests" / package / f"test_{name}.py").is_file()
+
+
 # ---- C ------------------------------------------------------------------------------------------
 
 # From the bottom to the top: a place is a file of csrc/ without its ending, or a folder. A file

@@ -1,4 +1,4 @@
-"""Lines and branches of csrc/ that the programs in obj/gcov reached, by file."""
+"""Prints, for each file of csrc/, how many lines and branches the programs in obj/gcov reached."""
 
 import argparse
 import gzip
@@ -16,7 +16,7 @@ Branches = dict[tuple[int, int], int]
 
 
 def read_counters(build: Path) -> tuple[dict[str, Lines], dict[str, Branches]]:
-    """Counts of every file of csrc/, summed over all programs."""
+    """Returns how often each line and branch of csrc/ ran, by file, summed over all programs."""
     lines: dict[str, Lines] = defaultdict(lambda: defaultdict(int))
     branches: dict[str, Branches] = defaultdict(lambda: defaultdict(int))
     folders = sorted({path.parent for path in build.rglob("*.gcda")})
@@ -42,12 +42,14 @@ def read_counters(build: Path) -> tuple[dict[str, Lines], dict[str, Branches]]:
 
 
 def share(counts: list[int]) -> str:
+    """Returns how many of the counters are not 0, as text."""
     reached = sum(count > 0 for count in counts)
     percent = 100 * reached / len(counts) if counts else 100.0
     return f"{percent:6.1f} %  {reached:5} of {len(counts):5}"
 
 
 def show_missing(name: str, lines: Lines, branches: Branches) -> None:
+    """Prints the lines of a file that did not run, or of which a branch did not."""
     source = (ROOT / "csrc" / name).read_text().splitlines()
     for number, count in sorted(lines.items()):
         here = [taken for (line, _), taken in branches.items() if line == number]
@@ -59,8 +61,9 @@ def show_missing(name: str, lines: Lines, branches: Branches) -> None:
 
 
 def main() -> int:
+    """Prints the table; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--missing", action="store_true", help="list what was not reached")
+    parser.add_argument("--missing", action="store_true", help="list lines that were not reached")
     arguments = parser.parse_args()
     lines, branches = read_counters(ROOT / "obj" / "gcov")
     if not lines:

@@ -1,7 +1,8 @@
-"""Builds `cno.engine._libcno`: every file of csrc/ behind the declarations of the public headers.
+"""Builds the extension module `cno.engine._libcno` from csrc/, with cffi.
 
-The declarations that cffi wants are the headers themselves, with what is not C taken out of them,
-so that no prototype and no constant is written a second time.
+cffi needs the declarations of the functions that Python calls. They are the text of the public
+headers without the parts that cffi cannot read, so that no prototype and no constant is written a
+second time.
 """
 
 import re
@@ -13,7 +14,7 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# In the order in which they may mention each other.
+# Each header may use the declarations of those in front of it.
 HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "batch.h")
 
 # States that the compiled classes share with Python.
@@ -26,11 +27,11 @@ PRIVATE = re.compile(r"^(?!struct cno__\w+ \{)[^\n;{}]*\bcno__\w+\([^;{}]*\);\n"
 
 
 def declarations(header: str) -> str:
-    """Turns the text of one header into what cffi understands.
+    """Returns the declarations of a header as cffi understands them.
 
-    Conditional parts are for C++ and for compiler extensions and are dropped whole, as are the
-    functions with a private name. An object-like macro `CNO_*` has to be an integer constant, or be
-    called `CNO_*_STRING`: then it is dropped too.
+    Parts between #if and #endif are for C++ and for compiler extensions, and are dropped, as are
+    functions with a private name. An object-like macro `CNO_*` must be an integer constant, except
+    `CNO_*_STRING`, which is dropped.
     """
     kept = []
     depth = 0
@@ -46,14 +47,14 @@ def declarations(header: str) -> str:
 
 
 def make_builder(root: Path) -> FFI:
-    """The cffi builder for the sources under `root`; raises OSError when a header is missing."""
+    """Returns the cffi builder for the sources in `root`. Raises OSError for a missing header."""
     headers = [*(root / "csrc" / name for name in HEADERS), root / STATES]
     builder = FFI()
     builder.cdef("\n".join(declarations(header.read_text()) for header in headers))
     builder.set_source(
         "cno.engine._libcno",
         "".join(f'#include "{name}"\n' for name in (*HEADERS, Path(STATES).name)),
-        # setuptools wants names relative to setup.py.
+        # setuptools requires paths relative to setup.py.
         sources=sorted(glob("csrc/**/*.c", root_dir=root, recursive=True)),
         include_dirs=["csrc", "cno/engine"],
         depends=[

@@ -7,7 +7,7 @@ python3 tools/hpack_tables.py > csrc/hpack/tables.h
 from collections import Counter
 from itertools import groupby, product
 
-# Appendix A, in order from index 1. A name without a value has the empty one.
+# Appendix A, in order from index 1. A line without a value stands for the empty value.
 STATIC = """
 :authority
 :method GET
@@ -72,8 +72,9 @@ via
 www-authenticate
 """
 
-# Appendix B: only the lengths, as (how many symbols, bits each). The code is canonical: shorter
-# codes come first, equally long ones in the order of their symbols.
+# Appendix B as runs of symbols whose codes are equally long: (number of symbols, bits per code).
+# The lengths are enough, because the code is canonical: shorter codes come first, and codes of the
+# same length are in the order of their symbols.
 LENGTHS = [
     # 0-31
     (1, 13),
@@ -235,17 +236,18 @@ LENGTHS = [
 ]
 
 EOS = 256
-FIRST_BITS = 8  # what the first decoding step looks at: enough for the 74 commonest octets
+FIRST_BITS = 8  # bits that the first step of decoding looks at: enough for the 74 commonest bytes
 
 
 def static_table() -> list[tuple[str, str]]:
+    """Returns the names and values of the static table; the first one has index 1."""
     rows = [line.partition(" ") for line in STATIC.split("\n") if line]
     assert len(rows) == 61
     return [(name, value) for name, _, value in rows]
 
 
 def name_id(name: str) -> str:
-    """The enum CNO_NAME of chars.h."""
+    """Returns the constant of the enum CNO_NAME (chars.h) for a name."""
     known = (
         ":authority :method :path :scheme :status content-length cookie date expect host"
         " server transfer-encoding"
@@ -256,7 +258,7 @@ def name_id(name: str) -> str:
 
 
 def find_hash(names: list[str], slots: int) -> tuple[int, int, int]:
-    """Multipliers that give every name a slot of its own; hpack.c computes the same sum."""
+    """Returns multipliers that give each name a slot of its own; hpack.c computes the same sum."""
     for a, b, c in product(range(1, 64), repeat=3):
         seen = {(len(n) * a + ord(n[-1]) * b + ord(n[0]) * c) % slots for n in names}
         if len(seen) == len(names):
@@ -265,6 +267,7 @@ def find_hash(names: list[str], slots: int) -> tuple[int, int, int]:
 
 
 def codes() -> tuple[list[int], list[int]]:
+    """Returns the code and the length in bits of each symbol; EOS is the last one."""
     lengths = [bits for count, bits in LENGTHS for _ in range(count)]
     assert len(lengths) == 257
     assert sum(2**-bits for bits in lengths) == 1, "the Kraft sum of a complete code is 1"
@@ -358,7 +361,8 @@ def emit_huffman() -> None:
         f"By the next {FIRST_BITS} bits: symbol << 8 | bits; 0: the code is longer.",
     )
 
-    # The longer codes in canonical order: which of a length it is tells the place in huffman_order.
+    # The longer codes in canonical order. The place of a symbol in huffman_order is the place of
+    # the first code of that length, plus the distance of the two codes.
     order = sorted((s for s in range(257) if length[s] > FIRST_BITS), key=lambda s: (length[s], s))
     assert order[-1] == EOS
     rows, position = [], 0

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Makes sure that things are there: need.sh PROBE=PACKAGE..., where PROBE is a command or the absolute
-# path of a file, which may have wildcards. What is missing is installed with apt-get where we are root; elsewhere it is named,
-# and the exit code is 1.
+# Makes sure that programs and files are there: need.sh PROBE=PACKAGE...
+#
+# PROBE is the name of a command or the absolute path of a file, which may have wildcards. As root, the
+# script installs missing packages with apt-get. For another user it prints their names and exits with 1.
 set -u
 
 missing=

@@ -1,1 +1,1 @@
-"""The one table of options, and what a value of an option may be."""
+"""The one table of options, the checks of their values, and the errors of a start."""

@@ -1,11 +1,14 @@
-"""Why a server does not start."""
+"""The exceptions of a server that does not start."""
 
 from __future__ import annotations
 
 
 class ConfigError(ValueError):
-    """A value that an option cannot have. The text says which option, whence the value, and why."""
+    """An option has a value that is not allowed.
+
+    The text names the option, the flag or variable that holds the value, and the reason.
+    """
 
 
 class StartupFailed(Exception):
-    """The server cannot start. The text is one line for a person; the process exits with code 3."""
+    """The server cannot start. The text is one line for the log; the process exits with code 3."""

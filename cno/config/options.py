@@ -1,7 +1,8 @@
 """The one table of options.
 
-The fields of `Config` are the table: the command line, the environment variables and the keyword
-arguments of `cno.run` and `cno.serve` are all derived from it. Nothing else lists options.
+The fields of `Config` are the rows of the table. The command line, the environment variables and
+the keyword arguments of `cno.run` and `cno.serve` are derived from these rows; no other place lists
+options.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from cno.config import checks
 from cno.config.errors import ConfigError
 
-# ---- what an option is --------------------------------------------------------------------------
+# ---- a row of the table -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,28 +25,29 @@ class Option:
     check: checks.Check
     group: str
     help: str
-    metavar: str | None = None  # None: the option is a switch
-    negatable: bool = True  # of a switch: it has a --no- form
-    multiple: bool = False
+    metavar: str | None = None  # the help's word for the value; None for a switch
+    negatable: bool = True  # a switch has a --no- form
+    multiple: bool = False  # the flag may be repeated
     argument: bool = False  # positional on the command line
-    uvicorn: str | None = None  # the name of uvicorn's variable, where it is not the same
+    uvicorn: str | None = None  # uvicorn's name of the option, where the names differ
     name: str = ""
     default: Any = None
 
     @property
     def flag(self) -> str:
-        """As it is typed on the command line."""
+        """The option as typed on the command line."""
         return self.name.upper() if self.argument else "--" + self.name.replace("_", "-")
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that may hold the value, the stronger one first."""
+        """The environment variables of the option. The first one that is set counts."""
         return f"CNO_{self.name.upper()}", f"UVICORN_{(self.uvicorn or self.name).upper()}"
 
     def accept(self, value: object, source: str) -> Any:
-        """The checked value. None stands for an option that is not set, where that is the default.
+        """Returns the checked value. None means that the option is not set, if None is the default.
 
-        Raises ConfigError; `source` is where the value was found.
+        Raises ConfigError, whose text begins with `source`: the flag, the variable or the keyword
+        argument that holds the value.
         """
         if value is None and self.default is None:
             return None
@@ -72,18 +74,18 @@ LOGS, TLS, PROCESS = "Logs", "TLS", "Process"
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The checked options of one server; immutable. Attributes are named as the flags are."""
+    """The checked options of one server; immutable. The attributes have the names of the flags."""
 
     app: Any = _row(
         None,
         lambda value: value,
         APP,
-        "The application, as module:attribute.",
+        "Application to serve, as module:attribute.",
         metavar="APP",
         argument=True,
     )
     app_dir: str = _row(
-        ".", checks.path, APP, "Directory to import APP from; it goes on sys.path.", metavar="PATH"
+        ".", checks.path, APP, "Directory to import APP from; added to sys.path.", metavar="PATH"
     )
     factory: bool = _row(
         False,
@@ -93,10 +95,13 @@ class Config:
         negatable=False,
     )
     lifespan: str = _pick(
-        "auto", ("auto", "on", "off"), APP, "Run APP's startup and shutdown; on: it must have them."
+        "auto",
+        ("auto", "on", "off"),
+        APP,
+        "Run APP's startup and shutdown; on: APP must have them.",
     )
     root_path: str = _row(
-        "", checks.text, APP, "Path below which a proxy serves the application.", metavar="PATH"
+        "", checks.text, APP, "Path under which a proxy serves the application.", metavar="PATH"
     )
 
     host: str = _row(
@@ -116,15 +121,19 @@ class Config:
         metavar="NUMBER",
     )
     backlog: int = _row(
-        2048, checks.integer(1, 2**31 - 1), BIND, "Connections that may wait.", metavar="NUMBER"
+        2048,
+        checks.integer(1, 2**31 - 1),
+        BIND,
+        "Connections that may wait to be accepted.",
+        metavar="NUMBER",
     )
 
-    http2: bool = _row(True, checks.switch, PROTOCOL, "Speak HTTP/2 too, on the same port.")
+    http2: bool = _row(True, checks.switch, PROTOCOL, "Serve HTTP/2 too, on the same port.")
     h2_max_concurrent_streams: int = _row(
         100,
         checks.integer(1, 2**31 - 1),
         PROTOCOL,
-        "Requests at a time per HTTP/2 connection.",
+        "Concurrent requests per HTTP/2 connection.",
         metavar="NUMBER",
     )
     server_header: bool = _row(True, checks.switch, PROTOCOL, "Add a Server field to responses.")
@@ -140,39 +149,42 @@ class Config:
     )
 
     timeout_keep_alive: float = _row(
-        5.0, checks.seconds, TIMEOUTS, "Close an idle connection after this.", metavar="SECONDS"
+        5.0, checks.seconds, TIMEOUTS, "Close a connection idle for this long.", metavar="SECONDS"
     )
     timeout_request_head: float = _row(
         30.0,
         checks.seconds,
         TIMEOUTS,
-        "For the head of a request, from its first octet or the connection on; 0: for ever.",
+        "Cut a client whose request head takes longer than this; 0: never.",
         metavar="SECONDS",
     )
     timeout_request_body: float = _row(
         30.0,
         checks.seconds,
         TIMEOUTS,
-        "Answer 408 when the application waits this long for a part of the body; 0: for ever.",
+        "Answer 408 when the application waits this long for a part of the body; 0: never.",
         metavar="SECONDS",
     )
     timeout_response_write: float = _row(
         60.0,
         checks.seconds,
         TIMEOUTS,
-        "Cut a client that takes nothing of a response for this long; 0: for ever.",
+        "Cut a client that reads nothing of a response for this long; 0: never.",
         metavar="SECONDS",
     )
     timeout_graceful_shutdown: float | None = _row(
         None,
         checks.seconds,
         TIMEOUTS,
-        "Cut what is left this long after a signal; unset: wait.",
+        "Have applications end their responses this long after a signal; unset: wait.",
         metavar="SECONDS",
     )
 
     log_level: str = _pick(
-        "info", ("critical", "error", "warning", "info", "debug", "trace"), LOGS, "What to log."
+        "info",
+        ("critical", "error", "warning", "info", "debug", "trace"),
+        LOGS,
+        "Lowest level to log.",
     )
     access_log: bool = _row(True, checks.switch, LOGS, "Log one line per request.")
 
@@ -180,14 +192,14 @@ class Config:
         None,
         checks.path,
         TLS,
-        "Private key (PEM), if it is not with the certificate.",
+        "Private key (PEM), if not in the certificate's file.",
         metavar="PATH",
     )
     ssl_certfile: str | None = _row(
         None, checks.path, TLS, "Certificate and its chain (PEM); switches TLS on.", metavar="PATH"
     )
     ssl_keyfile_password: str | None = _row(
-        None, checks.text, TLS, "What the private key is encrypted with.", metavar="TEXT"
+        None, checks.text, TLS, "Password of the private key.", metavar="TEXT"
     )
 
     loop: str = _pick(
@@ -195,9 +207,9 @@ class Config:
     )
 
     def __init__(self, **options: Any) -> None:
-        """Takes any of the options by name.
+        """Takes options by name; the others have their defaults.
 
-        Raises TypeError for a name that is none, ConfigError for a value that cannot be.
+        Raises TypeError for a name that is no option, ConfigError for a value that is not allowed.
         """
         self._fill({name: (value, name) for name, value in options.items()})
 
@@ -205,9 +217,9 @@ class Config:
     def from_environment(
         cls, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None
     ) -> Config:
-        """Options as a command sees them: a flag, else CNO_*, else UVICORN_*, else the default.
+        """Returns the options of a command: the flag, else CNO_*, else UVICORN_*, else the default.
 
-        A flag or a variable without a value counts as absent. Raises as Config() does.
+        A flag of None and an empty variable count as absent. Raises the exceptions of Config().
         """
         given = {n: (v, _flag(n)) for n, v in (flags or {}).items() if v is not None}
         for option in OPTIONS:
@@ -231,9 +243,9 @@ class Config:
                 value = option.accept(*given[option.name])
             object.__setattr__(self, option.name, value)
         if self.uds is not None and self.fd is not None:
-            raise ConfigError("uds, fd: only one of them can be listened on")
+            raise ConfigError("uds, fd: the server can listen on only one of them")
         if self.ssl_certfile is None and self.ssl_keyfile is not None:
-            raise ConfigError(f"ssl_keyfile: {self.ssl_keyfile!r} needs ssl_certfile with it")
+            raise ConfigError(f"ssl_keyfile: {self.ssl_keyfile!r} needs ssl_certfile as well")
 
 
 def _rename(name: str, option: Option) -> Option:

@@ -1,1 +1,1 @@
-"""What an application needs around it: its import, its lifespan, the scope of a request."""
+"""The surroundings of an ASGI application: its import, its lifespan, the scopes of requests."""

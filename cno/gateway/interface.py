@@ -1,4 +1,4 @@
-"""The types of ASGI 3.0, as far as a server cares."""
+"""The types of ASGI 3.0, as a server sees them."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""The lifespan protocol of ASGI: one conversation with the application per event loop."""
+"""The lifespan protocol of ASGI: the startup and the shutdown of an application."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cno.config.errors import StartupFailed
 from cno.gateway.interface import App, Message
 from cno.observe.logs import error as log
 
-# Seconds that the application may go on for once it has said that its shutdown is complete.
+# Seconds that the application has to return after its answer to lifespan.shutdown.
 GRACE = 1.0
 
-# What the application may say, and what it must have been told before.
+# The messages of the application, each with the phase in which it is allowed.
 ANSWERS = {
     "lifespan.startup.complete": "startup",
     "lifespan.startup.failed": "startup",
@@ -22,11 +22,11 @@ ANSWERS = {
 
 
 class Lifespan:
-    """Runs startup and shutdown of `app`.
+    """Runs the startup and the shutdown of an application, once.
 
-    `mode` is `auto`, `on` (an application that raises instead of starting is a failure) or `off`
-    (nothing happens). `state` is what the application put into scope["state"], for the requests to
-    copy; None when off.
+    With mode `auto`, an application that raises an exception instead of an answer has no lifespan;
+    with `on` the start fails then; with `off` the application is not called. `state` is the
+    scope["state"] that the application fills and requests copy; None with `off`.
     """
 
     def __init__(self, app: App, mode: str = "auto") -> None:
@@ -36,13 +36,14 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._unsupported = False
-        self._phase = "startup"  # what is asked for: startup, then shutdown
+        self._phase = "startup"  # the last event: startup, then shutdown
         self._answers: dict[str, asyncio.Future[Message]] = {}
 
     async def startup(self) -> None:
-        """Returns when requests may be served.
+        """Returns when the application is ready for requests.
 
-        Raises StartupFailed if the application said so, or if it raised and the mode is `on`.
+        Raises StartupFailed if the application answers lifespan.startup.failed, or raises an
+        exception and the mode is `on`.
         """
         if self._mode == "off":
             return
@@ -55,7 +56,7 @@ class Lifespan:
             raise StartupFailed(self._failure("startup", answer))
 
     async def shutdown(self) -> None:
-        """Lets the application clean up; returns when it said that it has, or cannot any more."""
+        """Has the application shut down; returns when it has answered or has ended."""
         if self._task is None:
             return
         if self._task.done():
@@ -69,7 +70,7 @@ class Lifespan:
         await self._finish()
 
     async def cancel(self) -> None:
-        """Ends the conversation where it stands."""
+        """Cancels the application, and waits for its end for GRACE seconds."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=GRACE)
@@ -96,7 +97,7 @@ class Lifespan:
     # ---- the server's side --------------------------------------------------------------------
 
     async def _ask(self, phase: str) -> Message | None:
-        """The answer to an event; None if the application ended without one."""
+        """Sends an event and returns the answer, or None if the application ends without one."""
         assert self._task is not None
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._answers[phase] = answer
@@ -111,18 +112,20 @@ class Lifespan:
         return None
 
     async def _finish(self) -> None:
-        """Waits for the application to return, but not for ever."""
+        """Waits GRACE seconds for the application to return, then cancels it."""
         assert self._task is not None
         await asyncio.wait({self._task}, timeout=GRACE)
         await self.cancel()
-        self._raised()  # it was told already; asyncio need not complain about it
+        self._raised()  # marks the exception as seen, or asyncio would log it
 
     def _raised(self) -> BaseException | None:
+        """Returns the exception that has ended the application, if one has."""
         if self._task is None or not self._task.done() or self._task.cancelled():
             return None
         return self._task.exception()
 
     def _not_supported(self) -> None:
+        """Goes on without a lifespan after an application that ended instead of answering."""
         self._unsupported = True
         problem = self._raised()
         if problem is None:
@@ -136,7 +139,7 @@ class Lifespan:
         log.debug("Exception in the application's lifespan", exc_info=problem)
 
     def _failure(self, phase: str, answer: Message) -> str:
-        """One line. A longer message, such as a traceback, is logged whole first."""
+        """Returns the reason in one line. Logs a message of several lines, such as a traceback."""
         lines = str(answer.get("message", "")).strip().splitlines()
         if len(lines) > 1:
             log.error("\n".join(lines))

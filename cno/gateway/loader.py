@@ -1,4 +1,4 @@
-"""From the text "module:attribute", or from any ASGI callable, to an ASGI 3 application."""
+"""Imports an application named "module:attribute" and adapts ASGI 2 applications to ASGI 3."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from cno.gateway.interface import App, Receive, Scope, Send
 
 
 def load(target: Any, *, app_dir: str = ".", factory: bool = False) -> App:
-    """The application that `target` names, or is; with `factory`, what it returns.
+    """Returns an ASGI 3 application.
 
-    Raises StartupFailed where the name leads nowhere, and whatever the imported code raises.
+    `target` is the application itself or its name "module:attribute", which is imported with
+    `app_dir` on sys.path. With `factory`, `target` is a function that returns the application.
+    Raises StartupFailed for a name without an application, and whatever exception the imported code
+    or the factory raises.
     """
     if target is None:
         raise StartupFailed("no application given; expected module:attribute")
     found = _import(target, os.path.abspath(app_dir)) if isinstance(target, str) else target
     if not callable(found):
-        raise StartupFailed(f"{target!r} is not an application: it cannot be called")
+        raise StartupFailed(f"{target!r} is not an application: the object is not callable")
     if factory:
         found = found()
         if not callable(found):
-            raise StartupFailed(f"the factory {target!r} returned {found!r}: no application")
+            raise StartupFailed(f"the factory {target!r} returned {found!r}, not an application")
     return adapt(found)
 
 
@@ -39,7 +42,7 @@ def _import(target: str, app_dir: str) -> Any:
     try:
         found: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # What is missing may also be something that the application itself wants to import.
+        # A module that the application itself imports may be the missing one.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise StartupFailed(
@@ -60,7 +63,7 @@ def _import(target: str, app_dir: str) -> Any:
 
 
 def adapt(app: Any) -> App:
-    """`app` itself, or an ASGI 3 callable around it if it is an ASGI 2 double callable."""
+    """Returns `app`, or an ASGI 3 callable around `app` if that is an ASGI 2 double callable."""
     if not _is_double(app):
         return cast(App, app)
 
@@ -71,7 +74,10 @@ def adapt(app: Any) -> App:
 
 
 def _is_double(app: Any) -> bool:
-    """Whether `app` takes the scope alone. What takes anything is ASGI 3, unless it is a class."""
+    """Whether `app` is called with the scope alone, as in ASGI 2.
+
+    A callable that accepts one argument and three counts as ASGI 3, unless it is a class.
+    """
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
@@ -81,6 +87,7 @@ def _is_double(app: Any) -> bool:
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:
+    """Whether a callable accepts `count` positional arguments."""
     try:
         signature.bind(*[None] * count)
     except TypeError:

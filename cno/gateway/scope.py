@@ -1,4 +1,4 @@
-"""A request head as an ASGI scope (www.rst, HTTP Connection Scope)."""
+"""Makes the ASGI scope of a request (ASGI specification, www.rst, "HTTP Connection Scope")."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 def scope_base(connection: ServerConnection, root_path: str) -> Scope:
-    """What all scopes of a connection have in common; copied for each."""
+    """Returns the keys that all scopes of a connection share; http_scope() copies them."""
     return {
         "type": "http",
         "asgi": None,
@@ -44,10 +44,11 @@ def scope_base(connection: ServerConnection, root_path: str) -> Scope:
 
 
 def http_scope(base: Scope, event: Event, state: dict[str, Any] | None) -> Scope:
-    """The scope for a HEAD event.
+    """Returns the scope for a HEAD event of the engine.
 
-    A path that is not UTF-8 has U+FFFD where it is not; `raw_path` is what was on the wire. `path`
-    begins with `root_path` exactly once.
+    `raw_path` has the bytes of the request; `path` is decoded, with U+FFFD for bytes that are not
+    UTF-8. `path` begins with `root_path`, which is put in front only where it is missing. `state`
+    is the state of the lifespan, of which each request gets a shallow copy.
     """
     path = event[HEAD_PATH]
     if type(path) is not str:

@@ -1,1 +1,1 @@
-"""What operators read: the loggers and the lines that they write."""
+"""The output for operators: the loggers and the form of their lines."""

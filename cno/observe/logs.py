@@ -1,4 +1,4 @@
-"""Loggers `cno`, `cno.error` and `cno.access`, and what their lines look like by default."""
+"""The loggers `cno`, `cno.error` and `cno.access`, and the default form of their lines."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ TRACE = 5  # the level below DEBUG
 error = logging.getLogger("cno.error")
 access = logging.getLogger("cno.access")
 
-# What a line of `cno.access` is made from: peer, method, target, HTTP version, status; bytes of
+# The format of a line of `cno.access`: peer, method, target, HTTP version, status; bytes of
 # body, milliseconds, and " cut" for a response that is not whole.
 ACCESS = '%s - "%s %s HTTP/%s" %d %d %.1f ms%s'
 
-# And one about a request that the engine refused: peer, method, target, status, reason.
+# The format of a line about a request that the engine refused: peer, method, target, status, and
+# why.
 REFUSED = '%s - "%s %s" %d %s'
 
 
 class LevelFormatter(logging.Formatter):
-    """Lines that start with the level, padded, so that the messages stand in one column."""
+    """Writes the level in front of the message, padded so that all messages begin in one column."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line, without a traceback."""
+        """Returns the line, without a traceback."""
         return f"{record.levelname + ':':<10}{record.message}"
 
 
 class AccessFormatter(LevelFormatter):
-    """The same for `cno.access`, with the usual words behind the status."""
+    """Writes lines of `cno.access`, with the reason phrase behind the status ("200 OK")."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        """The line; a status that nobody defined stands alone."""
+        """Returns the line. A status that http.HTTPStatus does not know has no phrase."""
         args: Any = record.args
         if record.msg == ACCESS and isinstance(args, tuple) and len(args) == 8:
             try:
@@ -46,10 +47,10 @@ class AccessFormatter(LevelFormatter):
 
 
 def settings(level: str, *, access_log: bool) -> dict[str, Any]:
-    """The default configuration, for logging.config.dictConfig.
+    """Returns the default configuration, for logging.config.dictConfig().
 
-    `level` is a name of Python's or `trace`. Messages go to standard error, requests to standard
-    output.
+    `level` is the name of a logging level, or `trace`. Messages go to standard error, the access
+    log goes to standard output.
     """
     return {
         "version": 1,
@@ -83,6 +84,6 @@ def settings(level: str, *, access_log: bool) -> dict[str, Any]:
 
 
 def configure(level: str = "info", *, access_log: bool = True) -> None:
-    """Sets up the three loggers; leaves every other one alone."""
+    """Sets up the three loggers, and no others."""
     logging.addLevelName(TRACE, "TRACE")
     logging.config.dictConfig(settings(level, access_log=access_log))

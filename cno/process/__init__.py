@@ -1,1 +1,1 @@
-"""A process that serves: the command, signals, listening sockets, TLS, the event loop."""
+"""The process around a server: the command, signals, listening sockets, TLS, the event loop."""

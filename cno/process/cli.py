@@ -1,4 +1,4 @@
-"""The command `cno-asgi`, derived from the table in config.py."""
+"""The command `cno-asgi`. Its options come from the table in cno/config/options.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cno.process.supervisor import supervise
 
 
 class _Command(click.Command):
-    """A command whose help shows the options in the groups of the table."""
+    """A command whose help lists the options in the groups of the table."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups = {option.name: option.group for option in OPTIONS}
@@ -30,7 +30,10 @@ class _Command(click.Command):
 
 
 def _parameter(option: Option) -> click.Parameter:
-    """One row of the table for click. Values stay text: the table's own checks read them."""
+    """Returns the click parameter for one row of the table.
+
+    Click hands the values on as text, because the table has the checks that convert them.
+    """
     if option.argument:
         return click.Argument([option.name], required=False, metavar=f"[{option.metavar}]")
     flag, text = option.flag, option.help + _default(option)
@@ -44,6 +47,7 @@ def _parameter(option: Option) -> click.Parameter:
 
 
 def _default(option: Option) -> str:
+    """Returns the default value as the help shows it behind the text of an option."""
     if option.default is None or option.default in ("", ()):
         return ""
     if option.metavar is None:
@@ -55,8 +59,8 @@ def _default(option: Option) -> str:
 def _serve(**flags: Any) -> None:
     """Serve the ASGI application APP, written as module:attribute, over HTTP/1.1 and HTTP/2.
 
-    Each option can also be given as a variable: $CNO_PORT stands for --port, $CNO_APP for APP.
-    Where there is none, $UVICORN_PORT and so on are read.
+    Environment variables can hold options too: $CNO_PORT stands for --port, $CNO_APP for APP. Where
+    such a variable is not set, the variable of uvicorn ($UVICORN_PORT) counts.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     try:
@@ -64,7 +68,7 @@ def _serve(**flags: Any) -> None:
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     if config.app is None:
-        raise click.UsageError("no application: give it as module:attribute, or in $CNO_APP")
+        raise click.UsageError("no application: name one as module:attribute, or in $CNO_APP")
     sys.exit(supervise(config))
 
 
@@ -93,5 +97,5 @@ def _version(ctx: click.Context, *, asked: bool) -> None:
 
 
 def main() -> None:
-    """Runs the command. Exits with 0 after a signal, 2 for wrong usage, 3 when the start failed."""
+    """Runs the command. Exit codes: 0 after a signal, 2 for wrong usage, 3 for a failed start."""
     command(prog_name="cno-asgi")

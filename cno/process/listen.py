@@ -1,4 +1,4 @@
-"""The sockets that a configuration asks for: bound, not yet listening."""
+"""Binds the sockets of a server. Listening on them begins later, with the event loop's server."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from collections.abc import Iterable
 from cno.config.errors import StartupFailed
 from cno.config.options import Config
 
-# Who may connect to a unix socket: anybody, as far as its directory lets them.
+# The mode of a unix socket: every user can connect who has access to the directory.
 UDS_MODE = 0o666
 
 
 def bind(config: Config) -> list[socket.socket]:
-    """Binds what --host and --port, --uds or --fd say.
+    """Binds the address of --host and --port, or of --uds, or takes over the socket of --fd.
 
-    A name with several addresses gives several sockets, all with the same port. The caller closes
-    them. Raises StartupFailed with a line that names the address and the reason.
+    A host name with several addresses gives one socket per address, all with the same port. The
+    caller closes the sockets. Raises StartupFailed with a line that names the address and the
+    reason.
     """
     if config.fd is not None:
         return [_adopt(config.fd)]
@@ -29,25 +30,25 @@ def bind(config: Config) -> list[socket.socket]:
 
 
 def describe(sock: socket.socket) -> str:
-    """The address of a bound socket, for a person: `host:port`, `[host]:port` or `unix:path`."""
+    """Returns the address of a bound socket as text: `host:port`, `[host]:port` or `unix:path`."""
     if is_unix(sock):
         return f"unix:{sock.getsockname()}"
     return _join(*sock.getsockname()[:2])
 
 
 def url(sock: socket.socket, *, secure: bool) -> str:
-    """Where a client finds a bound socket: a URL, or `unix:path`."""
+    """Returns the URL of a bound socket, or `unix:path`."""
     where = describe(sock)
     return where if is_unix(sock) else f"{'https' if secure else 'http'}://{where}"
 
 
 def is_unix(sock: socket.socket) -> bool:
-    """Whether it is a unix socket, with a path rather than a port."""
+    """Whether `sock` is a unix socket, whose address is a path."""
     return sock.family == getattr(socket, "AF_UNIX", None)
 
 
 def unlink(sockets: Iterable[socket.socket]) -> None:
-    """Removes the files of unix sockets. To be called before the sockets are closed."""
+    """Removes the files of unix sockets, which must still be open."""
     for sock in sockets:
         if sock.fileno() >= 0 and is_unix(sock):
             path = sock.getsockname()
@@ -56,7 +57,7 @@ def unlink(sockets: Iterable[socket.socket]) -> None:
 
 
 def failure(where: str, error: OSError) -> StartupFailed:
-    """What to say when `where` cannot be listened on."""
+    """Returns the exception for the address `where`, on which the server cannot listen."""
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     if error.errno == errno.EADDRINUSE:
         reason = "the address is already in use"
@@ -119,7 +120,7 @@ def _bind_path(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Removes a socket that nobody listens on, such as one left by a process that was killed."""
+    """Removes a unix socket on which no process listens, as a killed process leaves one behind."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
@@ -137,5 +138,5 @@ def _adopt(number: int) -> socket.socket:
         raise StartupFailed(f"cannot listen on fd {number}: {error.strerror}") from None
     if sock.type != socket.SOCK_STREAM:
         sock.close()
-        raise StartupFailed(f"cannot listen on fd {number}: it is not a stream socket")
+        raise StartupFailed(f"cannot listen on fd {number}: this is not a stream socket")
     return sock

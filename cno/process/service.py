@@ -1,4 +1,4 @@
-"""One serving unit: an application, its lifespan and its listeners, on the running event loop."""
+"""Serves one application on the running event loop: its lifespan, its listeners, their end."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from cno.observe.logs import error as log
 from cno.process import listen, tls
 from cno.process.site import Site
 
-# Seconds for a TLS handshake.
+# Seconds that a client has for the TLS handshake.
 HANDSHAKE = 10.0
 
-# Seconds that connections may take to close once they were cut.
+# Seconds that applications have to end their responses once timeout_graceful_shutdown has passed.
+FAREWELL = 1.0
+
+# Seconds to wait for the transports and the applications of connections that were cut.
 ABORT = 5.0
 
 
 class Service:
-    """Serves `config.app` between `start` and `stop`. For one use, on one event loop."""
+    """Serves an application from `start` to `stop`, once, on one event loop.
+
+    The application is `app`, or else `config.app`. After `start`, `sockets` are the listening
+    sockets and `url` is the address of the first one.
+    """
 
     def __init__(self, config: Config, app: Any = None) -> None:
         self.config = config
         self.sockets: list[socket.socket] = []
         self.url = ""
         self._target = config.app if app is None else app
-        self._gateway: Site | None = None
+        self._site: Site | None = None
         self._lifespan: Lifespan | None = None
         self._servers: list[asyncio.Server] = []
         self._stopping: asyncio.Task[None] | None = None
@@ -42,10 +49,12 @@ class Service:
     # ---- starting -----------------------------------------------------------------------------
 
     async def start(self, sockets: list[socket.socket] | None = None) -> None:
-        """Returns when requests are served: on `sockets`, which it then owns, or on its own.
+        """Starts the application and listens; returns when requests are served.
 
-        Raises StartupFailed with the reason in one line, or what importing the application raised;
-        nothing is left behind then.
+        `sockets` are bound sockets, which the service takes over; without them the service binds
+        those of the configuration. Raises StartupFailed with the reason in one line, or whatever
+        exception the import of the application raised. After a failure no socket is left open and
+        no task is left running.
         """
         self.sockets = sockets or listen.bind(self.config)
         try:
@@ -66,20 +75,18 @@ class Service:
         if config.lifespan != "off":
             log.info("Application startup complete.")
         loop = asyncio.get_running_loop()
-        self._gateway = Site(app, config, loop=loop, state=self._lifespan.state)
+        self._site = Site(app, config, loop=loop, state=self._lifespan.state)
         for sock in self.sockets:
-            await self._listen(sock, self._gateway, secure)
+            await self._listen(sock, self._site, secure)
         self.url = listen.url(self.sockets[0], secure=secure is not None)
         log.info("cno running on %s (Press CTRL+C to quit)", self.url)
 
-    async def _listen(
-        self, sock: socket.socket, gateway: Site, secure: ssl.SSLContext | None
-    ) -> None:
+    async def _listen(self, sock: socket.socket, site: Site, secure: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if listen.is_unix(sock) else loop.create_server
         try:
             server = await create(
-                gateway.protocol,
+                site.protocol,
                 sock=sock,
                 backlog=self.config.backlog,
                 ssl=secure,
@@ -90,9 +97,10 @@ class Service:
         self._servers.append(server)
 
     async def _give_up(self) -> None:
+        """Undoes what a start has done before it failed."""
         self._close_listeners()
         if self._lifespan is not None:
-            if self._gateway is not None:
+            if self._site is not None:
                 await self._lifespan.shutdown()
             await self._lifespan.cancel()
         self._stopped.set()
@@ -102,29 +110,34 @@ class Service:
     async def stop(self) -> None:
         """Drains: no new connections, no new requests, then the application's shutdown.
 
-        Requests under way may take config.timeout_graceful_shutdown seconds, then they are cut.
+        Requests under way have config.timeout_graceful_shutdown seconds. Then receive() returns
+        http.disconnect to their applications, which have FAREWELL seconds to end the responses.
+        The connections that are still open then are cut.
         """
         self.close()
         await self.wait_closed()
 
     def close(self) -> None:
-        """Begins to stop, once."""
+        """Begins to stop. Further calls do nothing."""
         if self._stopping is None and not self._stopped.is_set():
             self._stopping = asyncio.get_running_loop().create_task(self._stop())
 
     async def wait_closed(self) -> None:
-        """Returns when everything has been stopped."""
+        """Returns when the server has stopped."""
         await self._stopped.wait()
         if self._stopping is not None:
             await self._stopping
 
     @property
     def closing(self) -> bool:
-        """Whether close() was called."""
+        """Whether the server has begun to stop."""
         return self._stopping is not None
 
     def force(self) -> None:
-        """Begins to stop, or goes on with it, without waiting for anybody."""
+        """Stops without waiting for requests or for the application's shutdown.
+
+        Also shortens a stop that has begun.
+        """
         self._forced.set()
         self.close()
 
@@ -132,28 +145,40 @@ class Service:
         log.info("Shutting down")
         try:
             self._close_listeners()
-            if self._gateway is not None:
-                await self._drain(self._gateway)
+            if self._site is not None:
+                await self._drain(self._site)
             if self._lifespan is not None:
                 await self._end_lifespan(self._lifespan)
         finally:
             self._stopped.set()
         log.info("Finished server process [%d]", os.getpid())
 
-    async def _drain(self, gateway: Site) -> None:
-        gateway.shutdown()
-        closed = asyncio.ensure_future(gateway.wait_closed())
-        # Let idle connections go before saying that there is something to wait for.
+    async def _drain(self, site: Site) -> None:
+        site.shutdown()
+        closed = asyncio.ensure_future(site.wait_closed())
+        # Idle connections close within a turn of the loop. The message is about the others.
         await asyncio.wait({closed}, timeout=0)
         if not closed.done():
             log.info("Waiting for connections to close. (Press CTRL+C to force quit)")
             limit = self.config.timeout_graceful_shutdown
             if not await self._unless_forced(closed, timeout=limit):
-                if not self._forced.is_set():
-                    log.error("Connections are still open after %g s: cutting them", limit)
-                gateway.abort()
-                await asyncio.wait({closed}, timeout=ABORT)
+                await self._part(site, closed, limit)
         closed.cancel()
+
+    async def _part(self, site: Site, closed: asyncio.Future[None], limit: float | None) -> None:
+        """Ends the connections that a drain of `limit` seconds has left.
+
+        The applications get FAREWELL seconds to end their responses, unless force() was called.
+        """
+        if not self._forced.is_set():
+            log.error("Connections are still open after %g s: telling the applications", limit)
+            site.tell()
+            if await self._unless_forced(closed, timeout=FAREWELL):
+                return
+        if not self._forced.is_set():
+            log.error("Connections are still open %g s later: cutting them", FAREWELL)
+        site.abort()
+        await asyncio.wait({closed}, timeout=ABORT)
 
     async def _end_lifespan(self, lifespan: Lifespan) -> None:
         if self.config.lifespan != "off":
@@ -169,7 +194,10 @@ class Service:
     async def _unless_forced(
         self, what: asyncio.Future[None], timeout: float | None = None
     ) -> bool:
-        """Whether `what` came to its end before the timeout and before force()."""
+        """Waits until `what` is done, the timeout is over or force() was called.
+
+        Returns whether `what` is done; raises its exception.
+        """
         forced = asyncio.ensure_future(self._forced.wait())
         both: set[asyncio.Future[Any]] = {what, forced}
         await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -189,11 +217,12 @@ class Service:
 
 @asynccontextmanager
 async def serve(app: Any, **options: Any) -> AsyncIterator[Service]:
-    """Serves `app` on the running event loop while the block runs; drains it at the end.
+    """Serves `app` on the running event loop while the block runs; drains at the end of the block.
 
-    Gives an object with `.url`, `.sockets`, `.close()` and `.wait_closed()`. The options are those
-    of the command line (`port=0` picks a free one). No signal handlers, no logging set-up. Raises
-    StartupFailed, or ConfigError and TypeError for the options.
+    The block gets an object with `.url`, `.sockets`, `.close()` and `.wait_closed()`. The options
+    are those of the command line; `port=0` picks a free port. Neither signal handlers nor loggers
+    are set up. Raises StartupFailed when the start fails, ConfigError for the value of an option,
+    TypeError for its name.
     """
     service = Service(Config(app=app, **options))
     await service.start()

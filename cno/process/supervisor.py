@@ -1,52 +1,44 @@
-"""A process that serves: its event loop, its signals, its exit code."""
+"""Runs a process that serves, from the configuration to the exit code."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from cno.config.errors import StartupFailed
 from cno.config.options import Config
 from cno.observe import logs
 from cno.observe.logs import error as log
-from cno.process import listen
+from cno.process import listen, loop, signals
 from cno.process.service import Service
 
-# Exit code when the server could not start.
+# The exit code of a process whose server could not start.
 STARTUP_FAILED = 3
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def run(app: Any, **options: Any) -> None:
     """Serves `app` (an ASGI application or "module:attribute") until SIGINT or SIGTERM.
 
     The options are those of the command line. Returns when the requests under way and the
-    application's shutdown are finished; a second signal ends it at once. Exits with code 3 when
-    the start fails; raises ConfigError or TypeError for the options.
+    application's shutdown are finished, and at once after a second signal. Calls sys.exit(3) when
+    the start fails. Raises ConfigError for the value of an option, TypeError for its name.
     """
     if code := supervise(Config(app=app, **options)):
         sys.exit(code)
 
 
 def supervise(config: Config) -> int:
-    """Serves until a signal; returns the exit code of the process. Sets up the loggers."""
+    """Sets up the loggers, serves until a signal, and returns the exit code of the process."""
     logs.configure(config.log_level, access_log=config.access_log)
     try:
-        factory = _loop_factory(config.loop)
+        factory = loop.factory(config.loop)
         sockets = listen.bind(config)
     except StartupFailed as failure:
         log.error("%s", failure)
         return STARTUP_FAILED
-    return _run(factory, _serve(config, sockets))
+    return loop.run(factory, _serve(config, sockets))
 
 
 async def _serve(config: Config, sockets: list[socket.socket]) -> int:
@@ -61,7 +53,7 @@ async def _serve(config: Config, sockets: list[socket.socket]) -> int:
         else:
             service.close()
 
-    with _signals(interrupt):
+    with signals.handled(interrupt):
         try:
             await starting
         except asyncio.CancelledError:
@@ -70,57 +62,7 @@ async def _serve(config: Config, sockets: list[socket.socket]) -> int:
             log.error("%s", failure)
             return STARTUP_FAILED
         except Exception:
-            log.exception("The application raised an exception while it was loaded")
+            log.exception("The application raised an exception while being loaded")
             return STARTUP_FAILED
         await service.wait_closed()
     return 0
-
-
-@contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Calls `interrupt` for each signal. Only the main thread can have handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    for number in SIGNALS:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-
-
-# ---- the event loop -----------------------------------------------------------------------------
-
-
-def _loop_factory(name: str) -> LoopFactory:
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name == "uvloop":
-                raise StartupFailed("--loop uvloop: uvloop is not installed") from None
-        else:
-            return uvloop.new_event_loop
-    return asyncio.new_event_loop
-
-
-def _run(factory: LoopFactory, main: Coroutine[Any, Any, int]) -> int:
-    """asyncio.run with a loop of our choice, which the module itself offers from 3.12 on only."""
-    loop = factory()
-    try:
-        asyncio.set_event_loop(loop)
-        return loop.run_until_complete(main)
-    finally:
-        try:
-            if left := asyncio.all_tasks(loop):
-                for task in left:
-                    task.cancel()
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()

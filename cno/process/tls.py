@@ -1,4 +1,4 @@
-"""The TLS context that a configuration asks for."""
+"""The TLS context of a server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cno.config.options import Config
 
 
 def context(config: Config) -> ssl.SSLContext | None:
-    """A server context for --ssl-certfile and --ssl-keyfile; None without them.
+    """Returns the TLS context for --ssl-certfile and --ssl-keyfile, or None without a certificate.
 
-    TLS 1.2 or newer, without compression and renegotiation (RFC 9113 section 9.2.1). Raises
-    StartupFailed with a line that names the file.
+    The context offers TLS 1.2 and newer, without compression and renegotiation (RFC 9113 section
+    9.2.1). Raises StartupFailed with a line that names the file.
     """
     if config.ssl_certfile is None:
         return None
@@ -27,7 +27,7 @@ def context(config: Config) -> ssl.SSLContext | None:
 def _load(tls: ssl.SSLContext, certfile: str, keyfile: str | None, secret: str | None) -> None:
     asked = False
 
-    def password() -> str:  # without this OpenSSL would ask on the terminal
+    def password() -> str:  # without a callback OpenSSL asks on the terminal
         nonlocal asked
         asked = True
         return secret or ""
@@ -43,9 +43,11 @@ def _load(tls: ssl.SSLContext, certfile: str, keyfile: str | None, secret: str |
     except (ssl.SSLError, ValueError) as error:
         key = keyfile or certfile
         if asked and secret:
-            reason = f"--ssl-keyfile-password: it does not open the key in {key!r}"
+            reason = f"--ssl-keyfile-password: the password does not open the key in {key!r}"
         elif asked:
-            reason = f"--ssl-keyfile-password: the key in {key!r} is encrypted and needs it"
+            reason = (
+                f"--ssl-keyfile-password: no password is given for the encrypted key in {key!r}"
+            )
         elif getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             reason = f"--ssl-keyfile: {key!r} is not the key of the certificate in {certfile!r}"
         else:

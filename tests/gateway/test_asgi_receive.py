@@ -647,7 +647,10 @@ async def test_d3_the_application_is_not_cancelled(peer: Peer) -> None:
 
 
 @both
-async def test_d4_applications_are_told_at_the_deadline(peer: Peer) -> None:
+async def test_d4_applications_are_told_at_the_deadline(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cno.process.service.FAREWELL", 0.05)
     peer.cuts = True
 
     async def app(scope, receive, send):
@@ -656,7 +659,9 @@ async def test_d4_applications_are_told_at_the_deadline(peer: Peer) -> None:
         await send({"type": "http.response.body", "body": b"x", "more_body": True})
         message = await receive()
         with pytest.raises(OSError):
-            await send({"type": "http.response.body", "body": b"y", "more_body": True})
+            while True:  # what is sent goes on to reach the client, until the connection is cut
+                await send({"type": "http.response.body", "body": b"y", "more_body": True})
+                await asyncio.sleep(0)
         return message
 
     app = note(app)

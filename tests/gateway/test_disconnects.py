@@ -154,7 +154,7 @@ async def test_d4_the_server_asks_streams_to_end(peer: Peer) -> None:
 
     exchange = await (await peer.serve(app)).start()
     await exchange.body(5)
-    peer.server._gateway.tell()
+    peer.server._site.tell()
     assert await app.done() == "http.disconnect"
     response = await exchange.response()
     assert (response.body, response.complete) == (b"hello goodbye", True)

@@ -1,17 +1,16 @@
-"""cno/process/listen.py and tls.py: sockets, TLS contexts, and what is said without them."""
+"""cno/process/listen.py: the sockets of each option, and the errors of a bind."""
 
 import socket
-import ssl
 import stat
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from servers import PATIENCE, ask, read_all, running
 
 from cno.config.errors import StartupFailed
 from cno.config.options import Config
-from cno.process import listen, tls
-from tools import Certificate
+from cno.process import listen
 
 
 def test_a_free_port_of_the_host() -> None:
@@ -48,7 +47,7 @@ def test_all_addresses_of_a_name_share_the_port() -> None:
 
 def test_unix_socket_and_a_stale_one(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    for _ in range(2):  # the second time it is there already
+    for _ in range(2):  # the second time there is a stale socket
         (sock,) = listen.bind(Config(uds=path))
         assert stat.S_IMODE(path.stat().st_mode) == listen.UDS_MODE
         assert listen.url(sock, secure=False) == f"unix:{path}"
@@ -96,39 +95,23 @@ def test_descriptors_that_will_not_do(tmp_path: Path) -> None:
         listen.bind(Config(fd=datagrams.fileno()))
 
 
-# ---- TLS ----------------------------------------------------------------------------------------
+def test_the_command_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with running("apps:hello", "--uds", str(path)) as server:
+        assert server.ready() == f"unix:{path}"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 200 ")
+        assert server.stop() == 0
+        assert not path.exists()
 
 
-def test_no_certificate_no_tls() -> None:
-    assert tls.context(Config()) is None
-
-
-def test_context(certificate: Certificate) -> None:
-    context = tls.context(Config(ssl_certfile=certificate.cert, ssl_keyfile=certificate.key))
-    assert context is not None
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
-    assert context.options & ssl.OP_NO_COMPRESSION
-    assert context.options & ssl.OP_NO_RENEGOTIATION
-
-
-def test_password(certificate: Certificate) -> None:
-    files = {"ssl_certfile": certificate.cert, "ssl_keyfile": certificate.encrypted_key}
-    assert tls.context(Config(**files, ssl_keyfile_password=certificate.password))
-    with pytest.raises(StartupFailed, match=r"password: it does not open .*encrypted\.pem"):
-        tls.context(Config(**files, ssl_keyfile_password="wrong"))
-    with pytest.raises(StartupFailed, match=r"encrypted\.pem' is encrypted and needs it"):
-        tls.context(Config(**files))
-
-
-def test_files_that_will_not_do(certificate: Certificate, tmp_path: Path) -> None:
-    absent = tmp_path / "absent.pem"
-    with pytest.raises(
-        StartupFailed, match=r"--ssl-certfile: cannot read '.*absent\.pem': No such"
-    ):
-        tls.context(Config(ssl_certfile=absent))
-    with pytest.raises(StartupFailed, match=r"--ssl-keyfile: cannot read '.*absent\.pem': No such"):
-        tls.context(Config(ssl_certfile=certificate.cert, ssl_keyfile=absent))
-    junk = tmp_path / "junk.pem"
-    junk.write_text("junk")
-    with pytest.raises(StartupFailed, match=r"no usable certificate and key in '.*junk\.pem'"):
-        tls.context(Config(ssl_certfile=junk))
+def test_the_command_on_a_descriptor() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        number = given.fileno()
+        with running("apps:hello", "--fd", str(number), pass_fds=[number]) as server:
+            url = server.ready()
+            assert url == f"http://127.0.0.1:{given.getsockname()[1]}"
+            assert ask(url).status == 200

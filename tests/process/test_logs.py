@@ -1,4 +1,4 @@
-"""cno/observe/logs.py: the shape of the lines and the levels."""
+"""cno/observe/logs.py: the form of the lines, and the levels."""
 
 import io
 import logging
@@ -10,7 +10,7 @@ from cno.observe import access, logs
 
 @pytest.fixture(autouse=True)
 def restore():
-    """The loggers as they were."""
+    """Restores the loggers after each test."""
     loggers = [logging.getLogger(name) for name in ("cno", "cno.error", "cno.access")]
     before = [(x, x.level, x.handlers[:], x.propagate) for x in loggers]
     yield

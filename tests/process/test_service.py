@@ -1,19 +1,22 @@
-"""cno/process/service.py: serving inside somebody else's event loop."""
+"""cno/process/service.py: serving inside a running event loop, and the end of a service."""
 
 import asyncio
 import signal
+from typing import Any
 from urllib.parse import urlsplit
 
 import apps
 import pytest
+from peer import Peer, both
 from servers import PATIENCE
+from wire import soon
 
 import cno
 from cno.config.errors import ConfigError, StartupFailed
 
 
 async def get(url: str) -> bytes:
-    """The whole response to GET /."""
+    """Returns the whole response to GET /, head and body."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
@@ -91,3 +94,91 @@ def test_the_package_exports_what_it_says() -> None:
     assert {name for name in cno.__all__ if getattr(cno, name) is not None} == set(cno.__all__)
     with pytest.raises(AttributeError, match="nosuch"):
         _ = cno.nosuch
+
+
+# ---- the deadline of a drain --------------------------------------------------------------------
+
+
+def streaming(farewell: bytes | None, told: list[str]) -> Any:
+    """An application that sends an event, waits in receive() for the end, and notes that in `told`.
+
+    The last event is `farewell`. With None the application goes on for ever.
+    """
+
+    async def app(scope, receive, send) -> None:
+        assert (await receive())["type"] == "http.request"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        told.append((await receive())["type"])
+        if farewell is None:
+            await asyncio.Event().wait()
+        await send({"type": "http.response.body", "body": farewell})
+
+    return app
+
+
+@both
+async def test_applications_end_their_responses_at_the_deadline(peer: Peer) -> None:
+    peer.cuts = True
+    told: list[str] = []
+    client = await peer.serve(streaming(b"data: end\n\n", told), timeout_graceful_shutdown=0.05)
+    exchange = await client.start()
+    await exchange.body(9)
+    peer.server.close()
+    response = await exchange.response()
+    assert told == ["http.disconnect"]
+    assert response.body == b"data: 1\n\ndata: end\n\n"
+    assert response.complete
+    client.close()
+    await soon(peer.server.wait_closed())
+    assert any("still open after 0.05 s" in line for line in peer.log)
+    assert not [line for line in peer.log if "cutting" in line or "failed" in line]
+
+
+@both
+async def test_applications_that_go_on_are_cut(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.process.service.FAREWELL", 0.05)
+    monkeypatch.setattr("cno.server.group.MERCY", 0.05)
+    peer.cuts = True
+    told: list[str] = []
+    client = await peer.serve(streaming(None, told), timeout_graceful_shutdown=0.05)
+    exchange = await client.start()
+    await exchange.body(9)
+    peer.server.close()
+    response = await exchange.response()
+    assert told == ["http.disconnect"]
+    assert not response.complete
+    await soon(peer.server.wait_closed())
+    assert any("open 0.05 s later: cutting" in line for line in peer.log)
+
+
+@both
+async def test_force_cuts_at_once(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.process.service.FAREWELL", 60.0)
+    monkeypatch.setattr("cno.server.group.MERCY", 0.05)
+    peer.cuts = True
+    told: list[str] = []
+    client = await peer.serve(streaming(None, told), timeout_graceful_shutdown=60.0)
+    exchange = await client.start()
+    await exchange.body(9)
+    peer.server.close()
+    peer.server.force()
+    assert not (await exchange.response()).complete
+    await soon(peer.server.wait_closed())
+
+
+@both
+async def test_force_ends_the_farewell(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.process.service.FAREWELL", 60.0)
+    monkeypatch.setattr("cno.server.group.MERCY", 0.05)
+    peer.cuts = True
+    told: list[str] = []
+    client = await peer.serve(streaming(None, told), timeout_graceful_shutdown=0.0)
+    exchange = await client.start()
+    await exchange.body(9)
+    peer.server.close()
+    while not told:
+        await asyncio.sleep(0)
+    peer.server.force()
+    assert not (await exchange.response()).complete
+    await soon(peer.server.wait_closed())

@@ -17,7 +17,7 @@ BLOCK = bytes(65536)
 
 
 def connections(peer: Peer) -> set[ServerConnection]:
-    return peer.server._gateway.connections
+    return peer.server._site.connections
 
 
 async def accepted(peer: Peer) -> ServerConnection:

@@ -1,17 +1,17 @@
-"""Applications for tests that start the command, one per attribute."""
+"""Applications for tests that start the command; each attribute is one application."""
 
 import asyncio
 
 
 async def respond(send, body: bytes, status: int = 200) -> None:
-    """A whole response."""
+    """Sends a whole response."""
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def lifespan(scope, receive, send) -> None:
-    """Says on standard output when it is started and stopped."""
+    """Answers the lifespan, and prints a line at startup and at shutdown."""
     await receive()
     print("app: startup", flush=True)
     scope["state"]["started"] = "yes"
@@ -22,7 +22,7 @@ async def lifespan(scope, receive, send) -> None:
 
 
 async def hello(scope, receive, send) -> None:
-    """Answers with the path and what the lifespan left in the state."""
+    """Answers with the path, the root path and the state that the lifespan has set."""
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
         return
@@ -31,7 +31,7 @@ async def hello(scope, receive, send) -> None:
 
 
 async def slow(scope, receive, send) -> None:
-    """Holds every request until the client sends the rest of its body, however long that takes."""
+    """Reads the whole body of a request, without a time limit, and sends the body back."""
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
         return
@@ -49,7 +49,7 @@ async def slow(scope, receive, send) -> None:
 
 
 async def failing(scope, receive, send) -> None:
-    """Refuses to start."""
+    """Answers that its startup has failed."""
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no database"})
 
@@ -71,12 +71,12 @@ async def stubborn(scope, receive, send) -> None:
 
 
 def factory():
-    """Makes an application."""
+    """Returns an application; the target of --factory."""
     return hello
 
 
 class Nested:
-    """For module:attribute.attribute."""
+    """Has an application as an attribute, for `module:attribute.attribute`."""
 
     app = staticmethod(hello)
 

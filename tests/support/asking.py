@@ -1,4 +1,4 @@
-"""What the tests of `cno.Client` have in common."""
+"""Helpers that the tests of `cno.Client` share."""
 
 import asyncio
 import gc
@@ -20,18 +20,18 @@ h2_only = over("h2", loops=RUN, make=Stage)
 
 
 async def ask(client: cno.Client, server: Any, *args: Any, **options: Any) -> Any:
-    """Begins a request: the task that makes it, and what the server sees."""
+    """Begins a request; returns its task and the request as the server sees it."""
     task = asyncio.ensure_future(client.request(*(args or ("GET", "/")), **options))
     try:
         return task, await soon(server.request())
     except BaseException:
         task.cancel()
-        await task  # what was wrong with it says more
+        await task  # the exception of the task tells more
         raise
 
 
 async def exchange(client: cno.Client, server: Any, path: str = "/", body: bytes = b"ok") -> bool:
-    """A whole exchange: the connection is usable."""
+    """Makes a whole exchange; returns whether the connection was usable for that."""
     task, asked = await ask(client, server, "GET", path)
     assert asked.target == path
     await asked.respond(200, body)
@@ -46,7 +46,7 @@ async def cancel(task: "asyncio.Task[Any]") -> None:
 
 
 async def until(condition: Any) -> None:
-    """Lets others run until it holds."""
+    """Lets other tasks run until `condition()` is true."""
 
     async def look() -> None:
         while not condition():
@@ -56,7 +56,7 @@ async def until(condition: Any) -> None:
 
 
 async def until_gone(channel: cno.Channel) -> None:
-    """Who fills the channel learns that nobody reads it."""
+    """Fills a channel until put() reports that the reader has gone."""
     with pytest.raises(BrokenPipeError):
         while True:
             await channel.put(b"x")

@@ -1,9 +1,9 @@
-"""Bodies larger than memory.
+"""Transfers of bodies larger than the memory that a process may use.
 
-The server, `bulk.py serve LOOP`, answers GET /SIZE with so many octets, and other requests with the
-size of what they bring; a path that ends in /slow has it pause. The client, `bulk.py upload LOOP
-URL SIZE SLOW` or `bulk.py download ...`, makes a small transfer and then that of SIZE, with pauses
-of its own if SLOW is "client"; it says what its memory was at most after each.
+The server, `bulk.py serve LOOP`, answers GET /SIZE with a body of SIZE bytes, and an upload with
+the size of the upload; it pauses for a path that ends in /slow. The client, `bulk.py upload LOOP
+URL SIZE SLOW` or `bulk.py download ...`, makes a small transfer and then one of SIZE bytes, with
+pauses of its own if SLOW is "client". The client prints its peak memory after each transfer.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ import cno
 MIB = 1 << 20
 BLOCK = bytes(65536)
 
-# Octets of the transfer that shows what any costs.
+# Bytes of the small transfer, which shows the memory that every transfer costs.
 SMALL = 8 * MIB
 
-# Seconds that a slow side takes after each 4 MiB, and once, in no small transfer, enough to fill
-# any buffer.
+# Seconds that a slow side pauses after each 4 MiB; and the seconds of one longer pause in the large
+# transfer, in which every buffer fills up.
 PAUSE = 0.01
 REST = 0.3
 
 
 def peak(pid: int | str = "self") -> int:
-    """Octets of the largest resident set that a process has had."""
+    """Returns the peak resident memory of a process in bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024
 
 
 class Pace:
-    """How fast a body is made or read."""
+    """The speed at which one side makes or reads a body."""
 
     def __init__(self, slow: bool) -> None:
         self.slow = slow
         self.size = 0
 
     async def after(self, size: int) -> None:
-        """So many octets more were made or read."""
+        """Pauses if necessary; called after `size` more bytes of the body."""
         blocks = self.size // (4 * MIB)
         self.size += size
         if self.slow and self.size // (4 * MIB) > blocks:
@@ -65,7 +65,7 @@ async def size_of(reader: asyncio.StreamReader, slow: bool) -> int:
 
 
 async def handle(request: cno.Request) -> None:
-    """What the server does."""
+    """Answers one request of the server."""
     slow = request.path.endswith("/slow")
     if request.method == "GET":
         size = int(request.path.split("/")[1])
@@ -76,7 +76,7 @@ async def handle(request: cno.Request) -> None:
 
 
 async def serve() -> None:
-    """Until it is killed."""
+    """Serves until the process is killed."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: cno.Server(loop, handle), "127.0.0.1", 0)
     print(f"cno running on http://127.0.0.1:{server.sockets[0].getsockname()[1]} (")
@@ -84,7 +84,7 @@ async def serve() -> None:
 
 
 async def transfer(what: str, url: str, size: int, slow: str) -> None:
-    """A small transfer, a large one, and how much memory each took."""
+    """Makes a small transfer and a large one; prints the peak memory after each."""
     path = "/slow" if slow == "server" else "/fast"
     async with await cno.connect(None, url) as client:
         for octets in (SMALL, size):

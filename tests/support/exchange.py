@@ -1,5 +1,7 @@
-"""Two `cno.raw.Connection`s back to back: messages that are written on one side, in whatever
-pieces and order, and what the other side reports of them."""
+"""Two `cno.raw.Connection`s back to back.
+
+One side writes messages, cut and ordered at random; the other side must report the same messages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from cno.engine._libcno import lib
 
 Fields = list[tuple[bytes, bytes]]
 
-# Steps of one session. Windows of an octet need the most.
+# The limit on the steps of one session. Windows of one byte need the most steps.
 PATIENCE = 200_000
 
 
@@ -23,10 +25,10 @@ PATIENCE = 200_000
 
 @dataclass(frozen=True)
 class Message:
-    """A message as a caller writes it. Without trailers and pieces, the head is all of it."""
+    """A message as a caller writes it. Without trailers and pieces it is only a head."""
 
     code: int = 0
-    method: bytes = b""  # or the reason phrase
+    method: bytes = b""  # of a request; of a response, the reason phrase
     target: bytes = b""
     fields: Fields = field(default_factory=list)
     pieces: tuple[bytes, ...] = ()
@@ -44,7 +46,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Push:
-    """A request that the server promises to answer, and the answer."""
+    """A request that the server promises, and its response."""
 
     request: Message
     response: Message
@@ -58,19 +60,19 @@ class Exchange:
 
 
 class Writer:
-    """One message on its way out, a call at a time."""
+    """Writes one message, one call of the engine per step."""
 
     def __init__(self, peer: Peer, stream: int, message: Message) -> None:
         self.peer, self.stream, self.message = peer, stream, message
         self.calls = self._calls()
         self.headed = False
         self.over = False
-        self.left = sum(map(len, message.pieces))  # octets of body that were not taken
+        self.left = sum(map(len, message.pieces))  # bytes of the body that the engine has not taken
         self.waits = False
         self.done = False
 
     def step(self) -> None:
-        """Makes the next call. `waits`: the head was not taken yet."""
+        """Makes the next call. Sets `waits` while the engine does not take the head."""
         self.waits = False
         self.done = next(self.calls, None) is None
 
@@ -114,7 +116,7 @@ class Writer:
 
 @dataclass
 class Received:
-    """All that was told of one stream."""
+    """Everything that one side has reported about a stream."""
 
     heads: list[tuple[int, str, str, list[tuple[str, str]]]] = field(default_factory=list)
     body: bytes = b""
@@ -125,13 +127,13 @@ class Received:
 
 
 class Peer(raw.Connection):
-    """One side. Nothing it does depends on the other."""
+    """One side of a session."""
 
     def __init__(self, *, server: bool, manual: bool = False) -> None:
         super().__init__(server=server)
         self.streams: dict[int, Received] = {}
         self.asked: list[int] = []  # streams whose request head came
-        self.held: dict[int, int] = {}  # octets of body that were not given back
+        self.held: dict[int, int] = {}  # bytes of the body that still count against the window
         self.out = bytearray()
         self.closes = 0
         self.events = 0
@@ -144,7 +146,7 @@ class Peer(raw.Connection):
         self._tell()
 
     def give_back(self, stream: int, size: int) -> None:
-        """With manual flow control: so much of a body was used up."""
+        """With manual flow control: gives back the window for `size` bytes of a body."""
         self.held[stream] -= size
         if not self.held[stream]:
             del self.held[stream]
@@ -152,7 +154,7 @@ class Peer(raw.Connection):
         self._tell()
 
     def head(self, stream: int, message: Message, final: bool) -> None:
-        """write_head, whose method and target may be octets too."""
+        """Calls write_head(), which takes method and target as bytes too."""
         method: Any = message.method
         target: Any = message.target
         self.write_head(stream, message.code, method, target, message.fields, final)
@@ -164,12 +166,12 @@ class Peer(raw.Connection):
 
     @property
     def open(self) -> int:
-        """Streams that the engine keeps."""
+        """The number of streams in the engine."""
         return sum(self._engine.conn.stream_count)
 
     @property
     def kept(self) -> int:
-        """Octets of input that the engine keeps."""
+        """The bytes of input that wait in the engine."""
         return int(getattr(self._engine.conn, "in").size)
 
     def on_settings(self) -> None:
@@ -227,7 +229,7 @@ class Peer(raw.Connection):
 
 
 def text(octets: bytes) -> str:
-    """As `cno.raw` tells octets: UTF-8, or where they are not, latin-1."""
+    """Decodes bytes as `cno.raw` does: as UTF-8 if possible, else as Latin-1."""
     try:
         return octets.decode()
     except UnicodeDecodeError:
@@ -239,17 +241,17 @@ def told(fields: Fields) -> list[tuple[str, str]]:
 
 
 def has_body(message: Message, method: bytes) -> bool:
-    """Whether octets of it leave. A 205 has none by decree (RFC 9110 section 15.3.6)."""
+    """Whether the message has a body on the wire. A 205 has none (RFC 9110 section 15.3.6)."""
     return not message.code or not (message.code in (204, 205, 304) or method == b"HEAD")
 
 
 def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[str, str]]:
-    """What the fields of a head are on the other side."""
+    """Returns the fields of a head as the other side reports them."""
     fields = message.fields
     if message.code in (
         204,
         205,
-    ):  # RFC 9110 section 8.6: 204 has no length, and 205 has none but 0
+    ):  # RFC 9110 section 8.6: a 204 has no content-length, and that of a 205 is 0
         fields = [(name, value) for name, value in fields if name.lower() != b"content-length"]
     if http2:
         return told(fields)
@@ -258,7 +260,7 @@ def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[
         host = dict(fields)[b":authority"]
         fields = [(n, v) for n, v in fields if not n.startswith(b":")]
         fields = [(b":scheme", b"unknown"), (b":authority", host), *fields]
-    # RFC 9110 section 8.6: the length of nothing is said where something could have been.
+    # RFC 9110 section 8.6: an empty body has a content-length where a body could have been.
     wants = method in (b"POST", b"PUT", b"PATCH") if not message.code else has_body(message, method)
     nothing = message.whole and wants and not message.sized
     if nothing or (message.code == 205 and method != b"HEAD"):
@@ -267,13 +269,16 @@ def expected_fields(message: Message, method: bytes, http2: bool) -> list[tuple[
 
 
 def expected(message: Message, method: bytes, http2: bool) -> Received:
-    """What the other side has to report of a message that answers or makes such a request."""
+    """Returns the report that the other side has to make of a message.
+
+    `method` is the method of the request that the message makes or answers.
+    """
     received = Received(started=1, ended=0)
     for code, fields in message.interim:
         names = fields if http2 else [(name.lower(), value) for name, value in fields]
         received.heads.append((code, "" if http2 else ANY, "", told(names)))
     start = text(message.method)
-    if message.code:  # where there is no reason phrase, the engine's is as good as any
+    if message.code:  # without a reason phrase the engine chooses one
         start = "" if http2 else start or ANY
     received.heads.append(
         (message.code, start, text(message.target), expected_fields(message, method, http2))
@@ -300,23 +305,23 @@ class Session:
         self.client = Peer(server=False, manual=manual and random.random() < 0.5)
         self.server = Peer(server=True, manual=manual)
         self.written: dict[int, tuple[Message, Message]] = {}  # by stream: request, response
-        self.promised: dict[int, tuple[int, Push]] = {}  # by stream: its parent, and what it is
+        self.promised: dict[int, tuple[int, Push]] = {}  # by stream: the parent stream and the push
         self.writers: list[Writer] = []
-        self.answered = 0  # of server.asked
+        self.answered = 0  # how many requests of server.asked the server has begun to answer
 
     def begin(self, client: dict[str, int], server: dict[str, int]) -> None:
         self.client.configure(client)
         self.server.configure(server)
         self.client.connection_made(is_http2=self.http2)
         self.server.connection_made(is_http2=self.http2)
-        # Requests above a limit that the client has not heard of would be refused.
+        # The server refuses requests above a limit, so the client must know the limit first.
         while self.client.out or self.server.out:
             for source, target in ((self.client, self.server), (self.server, self.client)):
                 if source.out:
                     self.move(source, target)
 
     def move(self, source: Peer, target: Peer) -> None:
-        """Some octets arrive."""
+        """Moves a random number of bytes from one side to the other."""
         size = self.random.choice(
             (1, self.random.randint(1, 30), self.random.randint(1, 3000), len(source.out))
         )
@@ -325,7 +330,7 @@ class Session:
         target.data_received(octets)
 
     def ask(self, exchange: Exchange) -> bool:
-        """Begins a request, if the client lets it. Once begun it is on its stream for good."""
+        """Begins a request on a stream of its own; returns False if the client has to wait."""
         stream = self.client.next_stream
         writer = Writer(self.client, stream, exchange.request)
         writer.step()
@@ -336,13 +341,13 @@ class Session:
         return True
 
     def asked_method(self, stream: int) -> bytes:
-        """The method that a stream answers, or asks with."""
+        """Returns the method of the request on a stream."""
         if stream in self.promised:
             return self.promised[stream][1].request.method
         return self.written[stream][0].method
 
     def answer(self, exchanges: dict[int, Exchange]) -> None:
-        """Begins to answer the requests that came."""
+        """Begins to answer the requests that have arrived."""
         while self.answered < len(self.server.asked):
             stream = self.server.asked[self.answered]
             self.answered += 1
@@ -354,13 +359,13 @@ class Session:
                 self.promised[promised] = (stream, push)
                 self.server.push(stream, push.request)
                 if self.server.next_stream == promised:
-                    del self.promised[promised]  # not wanted
+                    del self.promised[promised]  # the client does not want pushes
                 else:
                     self.writers.append(Writer(self.server, promised, push.response))
             self.writers.append(Writer(self.server, stream, exchange.response))
 
     def run(self, exchanges: list[Exchange], between: Any = None, often: float = 0.05) -> None:
-        """Until all is said and heard. `between` is called every now and then."""
+        """Runs the session until nothing is left to do. Calls `between` from time to time."""
         todo = list(exchanges)
         by_stream: dict[int, Exchange] = {}
         client, server, random = self.client, self.server, self.random
@@ -371,7 +376,7 @@ class Session:
             if client.out:
                 choices.append((client, server))
             elif server.kept and not self.http2:
-                choices.append((client, server))  # what waited for the exchange before it
+                choices.append((client, server))  # input that the engine has kept back
             if server.out:
                 choices.append((server, client))
             choices += [peer for peer in (client, server) if peer.held]
@@ -400,7 +405,7 @@ class Session:
         assert not todo
 
     def check(self) -> None:
-        """What was written is what was told, in order, and nothing is left."""
+        """Checks that each side has reported the messages of the other, and nothing is left."""
         for stream, (request, response) in self.written.items():
             assert self.server.streams[stream] == expected(request, request.method, self.http2)
             assert self.client.streams[stream] == expected(response, request.method, self.http2)

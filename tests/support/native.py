@@ -1,4 +1,4 @@
-"""Handlers of `cno.Server`, served in this process."""
+"""Serves handlers with `cno.Server` in this process."""
 
 import asyncio
 import ssl
@@ -12,7 +12,7 @@ import cno
 
 
 class Site(Peer):
-    """Serves a handler by cno.Server."""
+    """Serves a handler with cno.Server, and connects to the server."""
 
     async def start(
         self, handle: Any, *, tls: ssl.SSLContext | None = None, **options: Any
@@ -49,7 +49,7 @@ h2_only = over("h2", loops=SERVED, make=Site)
 
 
 def noted(handle: Any) -> Any:
-    """Wraps a handler: `.done()` waits for what a call came to, a value or an exception."""
+    """Wraps a handler: `.done()` waits for the result of a call, a value or an exception."""
     results: asyncio.Queue[Any] = asyncio.Queue()
 
     async def call(request: cno.Request) -> None:

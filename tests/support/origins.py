@@ -1,4 +1,4 @@
-"""Servers for a client to ask, those of others and ours. Each starts when it is first asked for."""
+"""Servers for the tests of clients: other projects' and cno's. Each starts at its first use."""
 
 import contextlib
 import importlib.util
@@ -18,16 +18,16 @@ from tools import Certificate, tool
 
 APPS = TESTS / "sites"
 
-# Octets of the file /large.
+# The size of the file /large in bytes.
 LARGE = 20_000_000
 
-# Of http://few: the streams that it allows at a time. Of http://brief: requests per connection.
+# The limit of concurrent streams at http://few, and of requests per connection at http://brief.
 FEW = 4
 BRIEF = 20
 
 
 class Origins:
-    """URLs without a path: `url("nginx", "https")`."""
+    """The running servers. `url("nginx", "https")` is the URL of one, without a path."""
 
     def __init__(self, home: Path, certificate: Certificate) -> None:
         self.home = home
@@ -45,13 +45,16 @@ class Origins:
         (self.root / "style.css").write_bytes(b"css")
 
     def url(self, name: str, kind: str) -> str:
-        """Starts what is not there. `kind` is http or https, or what else a server has."""
+        """Returns the URL of a server, starting the server if necessary.
+
+        `kind` is http, https or another kind that the server offers.
+        """
         if kind not in self._urls.get(name, {}):
             self._urls.setdefault(name, {}).update(STARTS[name](self, kind))
         return self._urls[name][kind]
 
     def close(self) -> None:
-        """Ends them all; ours in order."""
+        """Ends all servers. Those of cno must exit with code 0."""
         with self._stack:
             for server in reversed(self._servers):
                 code = server.stop()
@@ -60,7 +63,7 @@ class Origins:
                     assert "Traceback" not in server.output, server.output
 
     def port(self) -> int:
-        """One that nobody else gets, while the server that binds it does as we do here."""
+        """Reserves a port: only a server that sets SO_REUSEADDR can bind it."""
         holder = socket.socket()
         self._stack.callback(holder.close)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,7 +71,7 @@ class Origins:
         return int(holder.getsockname()[1])
 
     def run(self, port: int, *command: str, **options: Any) -> Server:
-        """Starts a program that will listen there."""
+        """Starts a program and waits until it listens on the port."""
         server = self._stack.enter_context(running(*command, **options))
         self._servers.append(server)
         end = time.monotonic() + PATIENCE
@@ -83,14 +86,14 @@ class Origins:
                 time.sleep(0.01)
 
     def own(self, *arguments: str, **options: Any) -> Server:
-        """Starts a server of ours, which chooses its port."""
+        """Starts a server of cno, which chooses its port."""
         server = self._stack.enter_context(running(*arguments, **options))
         self._servers.append(server)
         self._ours.append(server)
         return server
 
     def module(self, port: int, name: str, *arguments: str) -> Server:
-        """Starts a server that is a package of Python."""
+        """Starts a server that is a Python package; skips the test if it is not installed."""
         if importlib.util.find_spec(name) is None:
             say = pytest.fail if os.environ.get("CNO_REQUIRE_TOOLS") else pytest.skip
             say(f"{name} is not installed (see requirements-test.txt)")
@@ -98,7 +101,7 @@ class Origins:
 
 
 def body(size: int) -> bytes:
-    """Octets that repeat nowhere."""
+    """Returns random bytes, always the same for one size."""
     return random.Random(1).randbytes(size)
 
 
@@ -159,7 +162,7 @@ def start_nginx(origins: Origins, home: Path) -> tuple[Server, dict[str, str]]:
     backend = origins.url("cno-asgi", "http")
     ports = {name: origins.port() for name in ("http", "https", "few", "brief", "briefs")}
     settings = NGINX.format(
-        user="user root;" if os.getuid() == 0 else "",  # or the home is closed to it
+        user="user root;" if os.getuid() == 0 else "",  # other users cannot read the folder
         home=home, root=origins.root, backend=backend, max_streams=FEW, requests=BRIEF,
         cert=origins.certificate.cert, key=origins.certificate.key, **ports,
     )  # fmt: skip
@@ -177,7 +180,7 @@ def _nginx(origins: Origins, kind: str) -> dict[str, str]:
 
 
 def _nghttpd(origins: Origins, kind: str) -> dict[str, str]:
-    """`few` allows as many streams; `hasty` answers before the upload is complete."""
+    """nghttpd. `few` has a limit of FEW streams; `hasty` answers before the upload is complete."""
     program, port = tool("nghttpd"), origins.port()
     flags = ["-a", "127.0.0.1", "-d", str(origins.root), "--push=/hello=/style.css,/empty"]
     flags += {
@@ -185,7 +188,7 @@ def _nghttpd(origins: Origins, kind: str) -> dict[str, str]:
         "hasty": ["--early-response"],
         "padded": ["--padding=255", "--no-content-length", "--echo-upload"],
     }.get(kind, ["--echo-upload"])
-    if kind != "hasty":  # which resets the stream in place of them
+    if kind != "hasty":  # a stream that is reset has no trailers
         flags += ["--trailer", "x-trailer: behind it"]
     if kind == "https":
         flags += [str(port), str(origins.certificate.key), str(origins.certificate.cert)]
@@ -220,7 +223,10 @@ backend away
 
 
 def _haproxy(origins: Origins, kind: str) -> dict[str, str]:
-    """In front of cno-asgi by HTTP/1, and of cno.Server by HTTP/2; behind /away is nobody."""
+    """haproxy, as a proxy of cno-asgi over HTTP/1 and of cno.Server over HTTP/2.
+
+    The server behind /away does not exist.
+    """
     program, home = tool("haproxy"), origins.home / "haproxy"
     home.mkdir(exist_ok=True)
     here, native = (

@@ -1,4 +1,4 @@
-"""A `cno.raw.Connection` that writes down what it is told."""
+"""A `cno.raw.Connection` that records its events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELLO = PREFACE + frame("SETTINGS 0 -") + frame("SETTINGS 0 ACK")
 
 
 class Recorder(raw.Connection):
-    """Every event as a tuple, in order; output among them as ("W", octets)."""
+    """Records every event as a tuple, in order, and output as ("W", bytes)."""
 
     def __init__(self, *, server: bool) -> None:
         super().__init__(server=server)
@@ -69,7 +69,7 @@ def server(*, http2: bool, cls: type[Recorder] = Recorder) -> Recorder:
 
 
 def talk(client: Recorder, server: Recorder) -> tuple[list[Any], list[Any]]:
-    """Carries octets to and fro until there are none, and returns the other events of each side."""
+    """Carries output to the other side until there is none; returns the events of each side."""
     events: tuple[list[Any], list[Any]] = ([], [])
     sides = (client, server)
     busy, gone = True, set()

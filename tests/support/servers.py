@@ -1,5 +1,6 @@
-"""Servers in processes of their own."""
+"""Starts servers in processes of their own."""
 
+import http.client
 import os
 import queue
 import signal
@@ -10,20 +11,24 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TESTS = Path(__file__).resolve().parent
 
-# Seconds for anything that a server does.
+# The time limit, in seconds, for every single step of a server.
 PATIENCE = 20.0
 
 READY = "cno running on "
 
+# Options that make the server choose a free port.
+FREE = ("--port", "0")
+
 
 class Server:
-    """`python -m cno`, or another program of Python, or another `executable`, with standard output
-    and error joined.
+    """A process: `python -m cno`, or another `program` of Python, or another `executable`.
 
-    `lines` is what it said so far."""
+    `lines` has the output so far, standard output and standard error together.
+    """
 
     def __init__(
         self,
@@ -59,11 +64,11 @@ class Server:
 
     @property
     def output(self) -> str:
-        """Everything it has said so far."""
+        """The output so far."""
         return "\n".join(self.lines)
 
     def expect(self, text: str) -> str:
-        """Waits for a line with `text` in it, among those that were not looked at before."""
+        """Waits for a line that contains `text`, from the first line that was not read yet."""
         while True:
             try:
                 line = self._new.get(timeout=PATIENCE)
@@ -77,15 +82,15 @@ class Server:
                 return line
 
     def ready(self) -> str:
-        """Waits until it serves; returns the URL it prints."""
+        """Waits until the server has started; returns the URL that it prints."""
         return self.expect(READY).split(READY)[1].split(" (")[0]
 
     def send(self, number: int = signal.SIGTERM) -> None:
-        """Sends a signal to this one process."""
+        """Sends a signal to this process alone."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Waits for its end; returns the exit code."""
+        """Waits until the process ends; returns the exit code."""
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         while (line := self._new.get(timeout=PATIENCE)) is not None:
@@ -94,12 +99,12 @@ class Server:
         return code
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Signals it, waits for its end, returns the exit code."""
+        """Sends a signal and waits until the process ends; returns the exit code."""
         self.send(number)
         return self.wait()
 
     def kill(self) -> None:
-        """Leaves nothing behind, nor processes that it has started."""
+        """Kills the process and the processes that it has started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
@@ -110,7 +115,7 @@ class Server:
 
 @contextmanager
 def running(*arguments: str, **options) -> Iterator[Server]:
-    """A server that is gone when the block ends. It may not have come up yet: see Server.ready."""
+    """Starts a server, and kills it at the end of the block. Server.ready() waits for the start."""
     server = Server(*arguments, **options)
     try:
         yield server
@@ -119,7 +124,7 @@ def running(*arguments: str, **options) -> Iterator[Server]:
 
 
 def read_all(client: socket.socket) -> bytes:
-    """What comes until the peer closes, however it closes."""
+    """Reads until the peer closes or resets the connection; returns what was read."""
     got = b""
     try:
         while piece := client.recv(65536):
@@ -127,3 +132,39 @@ def read_all(client: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return got
+
+
+# ---- requests and short runs --------------------------------------------------------------------
+
+
+def ask(url: str, path: str = "/", **headers: str) -> http.client.HTTPResponse:
+    """Makes a GET request and returns the response, which has its body as `.text`."""
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        response.text = response.read().decode()
+        return response
+    finally:
+        connection.close()
+
+
+def half_a_request(url: str) -> socket.socket:
+    """Opens a connection and sends a request whose body of five bytes is missing."""
+    where = urlsplit(url)
+    client = socket.create_connection((where.hostname, where.port), PATIENCE)
+    client.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n")
+    return client
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m cno` until the process ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "cno", *arguments],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
+    )

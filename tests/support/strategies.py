@@ -1,4 +1,4 @@
-"""What hypothesis makes up for tests/test_properties*.py: legal messages, field by field."""
+"""Strategies of hypothesis for tests/engine/test_properties*.py: legal messages, field by field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = int(os.environ.get("CNO_EXAMPLES", "0"))
 
 
 def examples(count: int) -> Any:
-    """How often to try a property where no number is asked for."""
+    """Returns settings that try a property `count` times, or $CNO_EXAMPLES times."""
     return settings(
         max_examples=EXAMPLES or count,
         derandomize=not EXAMPLES,
@@ -29,7 +29,7 @@ def examples(count: int) -> Any:
 
 
 def cut(octets: bytes, random: Random) -> list[bytes]:
-    """Octets in pieces, often small, sometimes single."""
+    """Cuts bytes into pieces, often small ones, sometimes single bytes."""
     step = random.choice((1, 3, 20, 1000))
     places = [0]
     while places[-1] < len(octets):
@@ -42,7 +42,7 @@ RUNS = re.compile(rb"(?:%s)+|(.)\1{15,}" % re.escape(RAMP), re.DOTALL)
 
 
 class Octets(bytes):
-    """Octets that may be many, and are shown as an expression that is short."""
+    """Bytes whose repr() is a short expression even if there are many of them."""
 
     def __repr__(self) -> str:
         parts, at = [], 0
@@ -65,14 +65,14 @@ VALUE = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 TARGET = bytes(c for c in range(0x21, 0x7F) if c != ord("#"))
 REASON = bytes([*range(0x20, 0x7F), *range(0x80, 0x100)])
 
-# Those that mean something to the engine.
+# The fields that mean something to the engine.
 SPECIAL = set(
     b"connection content-length cookie expect host http2-settings keep-alive proxy-connection te"
     b" trailer transfer-encoding upgrade".split()
 )
 
-# Those of RFC 9110 section 6.5.1 that say how a message is framed, routed, authenticated, cached or
-# read, in the words of the examples of RFC 7230 section 4.1.2. Refused in a trailer section.
+# The fields that the engine refuses in a trailer section: those of RFC 9110 section 6.5.1 that say
+# how a message is framed, routed, authenticated, cached or read, as RFC 7230 section 4.1.2 does.
 BARRED = (
     b"connection content-length host http2-settings keep-alive proxy-connection te trailer"
     b" transfer-encoding upgrade"
@@ -92,7 +92,7 @@ KNOWN = st.sampled_from(
 
 @cache
 def over(alphabet: bytes, least: int, most: int) -> st.SearchStrategy[bytes]:
-    """Octets of an alphabet."""
+    """Strings of bytes from an alphabet."""
     table = bytes(alphabet[i % len(alphabet)] for i in range(256))
     return st.binary(min_size=least, max_size=most).map(lambda octets: octets.translate(table))
 
@@ -152,7 +152,7 @@ KINDS = st.sampled_from(("whole", "sized", "streamed", "trailed"))
 def messages(
     draw: Any, http2: bool, start: dict[str, Any], lead: Fields, most: int, interim: bool
 ) -> Message:
-    """One message: its framing is drawn too."""
+    """One message, whose framing is drawn as well."""
     head = [*lead, *draw(fields(http2))]
     told = draw(interims(http2)) if interim else ()
     kind = draw(KINDS)

@@ -1,4 +1,4 @@
-"""Programs that some tests need, and the certificate that they share."""
+"""The programs that some tests need, and the certificate that tests share."""
 
 import os
 import shutil
@@ -9,8 +9,9 @@ import pytest
 
 
 def tool(name: str) -> str:
-    """The path of a program. Without it: a skip, or a failure where CNO_REQUIRE_TOOLS is set."""
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # where Debian has servers
+    """Returns the path of a program. If the program is missing, skips the test, or fails the test
+    when CNO_REQUIRE_TOOLS is set."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin")  # Debian's folder of servers
     if path is None:
         say = pytest.fail if os.environ.get("CNO_REQUIRE_TOOLS") else pytest.skip
         say(f"{name} is not installed (try: make tools)")
@@ -18,7 +19,7 @@ def tool(name: str) -> str:
 
 
 class Certificate(NamedTuple):
-    """Files of a self-signed certificate for localhost and 127.0.0.1."""
+    """The files of a self-signed certificate for localhost and 127.0.0.1."""
 
     cert: Path
     key: Path

@@ -1,6 +1,6 @@
-"""The runner of tests/vectors/ over `cno.raw.Connection`; vectors/README.md has the notation.
+"""Runs the cases in tests/vectors/ on `cno.raw.Connection`; vectors/README.md has the notation.
 
-Frames are built here and read here, with hpack for the header blocks of what the engine writes.
+This module builds and reads frames by itself, with the package hpack for header blocks.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ PLAIN = {"r": "\r", "n": "\n", "t": "\t", "s": " ", "\\": "\\", "{": "{", "^": "
 
 
 def unescape(text: str) -> bytes:
-    """Octets of escaped text; the mark is left out."""
+    """Returns the bytes of escaped text, without the mark."""
 
     def one(match: re.Match[str]) -> str:
         code, times, inner = match.groups()
@@ -73,12 +73,12 @@ ESCAPED[ord(" ")] = "\\s"
 
 
 def escape(octets: bytes) -> str:
-    """Octets as one word of expected text."""
+    """Returns bytes as one word of expected text."""
     return octets.decode("latin-1").translate(ESCAPED)
 
 
 def words(line: str) -> str:
-    """A line of events as `escape` spells it. The text of `data` is one word."""
+    """Splits a line of events into words as `escape` spells them; the text of `data` is one."""
     if line.startswith("data "):
         return " ".join(escape(unescape(part)) for part in line.split(maxsplit=2))
     parts: list[str] = []
@@ -98,10 +98,10 @@ def pairs(fields: list[tuple[bytes, bytes]]) -> str:
 
 
 def latin(fields: list[tuple[str, str]]) -> str:
-    """Fields as the events have them: text, which was UTF-8 or Latin-1."""
+    """Returns fields as the events have them: text, decoded from UTF-8 or from Latin-1."""
 
     def octets(text: str) -> bytes:
-        # What Connection decodes from Latin-1 does not come back by encoding it as UTF-8.
+        # Text that Connection has decoded from Latin-1 must not be encoded as UTF-8.
         return text.encode("latin-1")
 
     return pairs([(octets(name), octets(value)) for name, value in fields])
@@ -111,7 +111,7 @@ def latin(fields: list[tuple[str, str]]) -> str:
 
 
 def string(text: str) -> bytes:
-    """A string literal without Huffman coding (RFC 7541 section 5.2)."""
+    """Returns a string literal without Huffman coding (RFC 7541 section 5.2)."""
     octets = unescape(text)
     rest = len(octets)
     if rest < 127:
@@ -125,7 +125,7 @@ def string(text: str) -> bytes:
 
 
 def item(word: str) -> bytes:
-    """One word of a payload."""
+    """Returns the bytes of one word of a payload."""
     if word in MACROS:
         return b"".join(map(item, MACROS[word].split()))
     if times := re.match(r"(\d+)\*", word):
@@ -151,7 +151,7 @@ def flag_bits(text: str) -> int:
 
 
 def frame(line: str) -> bytes:
-    """TYPE STREAM FLAGS payload..., or PREFACE, or RAW payload..."""
+    """Returns the bytes of a line: TYPE STREAM FLAGS payload..., PREFACE, or RAW payload..."""
     kind, *rest = line.split()
     if kind == "PREFACE":
         return PREFACE
@@ -169,7 +169,7 @@ def frame(line: str) -> bytes:
 
 @dataclass
 class FrameReader:
-    """What the engine writes on HTTP/2, as lines."""
+    """Turns the output of the engine on HTTP/2 into lines."""
 
     decoder: hpack.Decoder = field(default_factory=hpack.Decoder)
     block: bytes = b""
@@ -228,12 +228,12 @@ class Case:
         return self.path.parent.name == "h2"
 
     def has(self, start: str) -> str | None:
-        """The line that begins so, or None."""
+        """Returns the line that begins with a word, or None."""
         return next((line for _, line in self.lines if line.startswith(start)), None)
 
 
 def expand(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Numbered lines with their loops written out."""
+    """Returns the numbered lines, with loops written out."""
     loop: list[str] = []
     bounds: list[int] | None = None
     for number, line in enumerate(lines, 1):
@@ -258,7 +258,7 @@ def expand(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def load(directory: str) -> list[pytest.param]:
-    """The cases of a directory, as parameters of a test."""
+    """Returns the cases of a directory, as parameters of a test."""
     cases: list[Case] = []
     for path in sorted((VECTORS / directory).glob("*.txt")):
         for number, line in expand(path.read_text().splitlines()):
@@ -276,15 +276,15 @@ def load(directory: str) -> list[pytest.param]:
     return parameters
 
 
-# A piece of input comes octet by octet so far, and then in pieces a little larger, to save time:
-# tests/c/test_vectors.c does it to the end.
+# Up to this size a piece of input is fed byte by byte, and the rest in larger pieces, to save time.
+# tests/c/test_vectors.c feeds all input byte by byte.
 OCTETS_MAX = 2000
 
 # ---- running -----------------------------------------------------------------------------------
 
 
 class Observed(raw.Connection):
-    """Keeps what happens as the vectors spell it."""
+    """Records the events of a connection in the notation of the vectors."""
 
     def __init__(self, *, server: bool) -> None:
         super().__init__(server=server)
@@ -355,7 +355,7 @@ class Observed(raw.Connection):
 
 
 class Run:
-    """One case in one way."""
+    """One run of a case, with its input cut in one way."""
 
     def __init__(self, case: Case, mode: str) -> None:
         self.case = case
@@ -375,7 +375,7 @@ class Run:
         return frame(line) if self.case.http2 else unescape(line)
 
     def build(self, group: list[str]) -> bytes:
-        """The octets of `>` lines, and where the fault has to be."""
+        """Returns the bytes of `>` lines, and the place where the fault has to be."""
         octets = b""
         self.mark = None
         for line in group:
@@ -423,7 +423,7 @@ class Run:
                 break
 
     def fault(self, error: raw.ProtocolError) -> None:
-        """Puts the fault that ended the connection where the events of the C callbacks have it."""
+        """Inserts the fault that ended the connection where the callbacks in C have it."""
         wire = code_name(error.wire) if self.conn.is_http2 else str(error.wire)
         text = f"fault 0 {error.reason} {wire}"
         assert self.mark
@@ -434,7 +434,7 @@ class Run:
         at = len(events)
         while at and events[at - 1].startswith(("end ", "close")):
             at -= 1
-        # A stream that ended well before the fault did so before it.
+        # A stream that has ended without an error ended before the fault.
         while at < len(events) and " NO_ERROR " in events[at]:
             at += 1
         events.insert(at, text)
@@ -564,11 +564,11 @@ class Run:
             self.want.append("close")
             self.want_out.append(f"GOAWAY 0 - last={last} {code}")
         elif kind != "fault" or more[0] == "0":
-            # Connection tells one flag of a head.
+            # Connection reports only one flag of a head.
             self.want.append(words(re.sub(r" !(expect|1\.0|trailers)\b", "", line)))
 
     def outputs(self) -> tuple[object, object]:
-        """What should have been written, and what was."""
+        """Returns the expected output and the actual output."""
         got = self.conn.out
         if self.conn.is_http2:
             return [words(line) for line in self.want_out], list(self.frames.lines(got))
@@ -662,7 +662,7 @@ class Run:
 
 
 def matches(want: object, got: object) -> bool:
-    """Whether they are the same where `?` is any word."""
+    """Whether two lists of words are equal; `?` stands for any word."""
     if not isinstance(want, list) or not isinstance(got, list) or len(want) != len(got):
         return False
     for line, other in zip(want, got, strict=True):
@@ -673,7 +673,8 @@ def matches(want: object, got: object) -> bool:
 
 
 def is_refusal(octets: bytes, status: str) -> bool:
-    """An answer of the engine's own: its status, that it closes, a body as long as it says."""
+    """Whether the output is a response of the engine's own: the status, `connection: close`, and a
+    body as long as its content-length."""
     head, _, body = octets.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     return (
@@ -685,7 +686,7 @@ def is_refusal(octets: bytes, status: str) -> bool:
 
 
 def run(case: Case) -> None:
-    """A case in every way it can be run."""
+    """Runs a case with its input cut in every way."""
     Run(case, "whole").run()
     if not case.has("@ whole"):
         Run(case, "octets").run()

@@ -1,7 +1,7 @@
 """Clients at the level of sockets.
 
-They share no code with the engine: HTTP/1 is read by hand, HTTP/2 by the `h2` package. They read
-only when they are asked to, so that back-pressure is in the hands of the test.
+The clients share no code with the engine: HTTP/1 is read by hand, HTTP/2 by the `h2` package. They
+read only when a test asks them to, so that the test controls back-pressure.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import h2.errors
 import h2.events
 from hyperframe.frame import Frame
 
-# Seconds for anything that a server or a client does.
+# The time limit, in seconds, for every single step of a server or a client.
 PATIENCE = 10.0
 
 CHUNK = 65536
@@ -27,7 +27,7 @@ Fields = Iterable[tuple[str, str]]
 
 
 async def soon(what: Awaitable[Any]) -> Any:
-    """Waits, but not for ever."""
+    """Awaits something for PATIENCE seconds at most."""
     return await asyncio.wait_for(what, PATIENCE)
 
 
@@ -35,7 +35,7 @@ async def soon(what: Awaitable[Any]) -> Any:
 
 
 class Wire:
-    """A socket on the running loop. It reads nothing unless it is asked to."""
+    """A socket on the running loop, which reads only when told to."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -43,19 +43,19 @@ class Wire:
 
     @property
     def name(self) -> str:
-        """host:port as the server sees it."""
+        """The address of this side as the server sees it, host:port."""
         return "{}:{}".format(*self.sock.getsockname())
 
     async def send(self, data: bytes) -> None:
-        """Sends everything."""
+        """Sends all of the data."""
         await soon(self.loop.sock_sendall(self.sock, data))
 
     async def receive(self) -> bytes:
-        """What is there, at least an octet; nothing at the end. Raises ConnectionResetError."""
+        """Returns at least one byte, or nothing at the end. Raises ConnectionResetError."""
         return await soon(self.loop.sock_recv(self.sock, CHUNK))
 
     async def read_all(self) -> bytes:
-        """What comes until the server closes, however it closes."""
+        """Returns everything until the server closes or resets the connection."""
         got = bytearray()
         with contextlib.suppress(ConnectionError):
             while data := await self.receive():
@@ -63,28 +63,28 @@ class Wire:
         return bytes(got)
 
     def waiting(self) -> bytes:
-        """What is there to read now, and stays there."""
+        """Returns the bytes that can be read now, without taking them."""
         try:
             return self.sock.recv(CHUNK, socket.MSG_PEEK)
         except BlockingIOError:
             return b""
 
     def fin(self) -> None:
-        """Says no more."""
+        """Closes the sending side (FIN)."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Goes with a RST."""
+        """Closes with a reset (RST)."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def close(self) -> None:
-        """Goes. Unread octets make it a RST."""
+        """Closes the socket. With unread bytes this is a reset."""
         self.sock.close()
 
 
 class Secure(Wire):
-    """The same inside TLS."""
+    """A TLS connection on the running loop."""
 
     def __init__(
         self, sock: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -103,7 +103,7 @@ class Secure(Wire):
         self.writer.transport.abort()
 
     def close(self) -> None:
-        with contextlib.suppress(AttributeError):  # within asyncio: TLS has ended already
+        with contextlib.suppress(AttributeError):  # raised within asyncio if TLS has already ended
             self.writer.transport.abort()
 
 
@@ -112,7 +112,7 @@ class Secure(Wire):
 
 @dataclass
 class Response:
-    """What came of one response. `complete`: it ended as the protocol ends a whole message."""
+    """A response as far as it has arrived; `complete` if the message has ended properly."""
 
     version: str = ""
     status: int = 0
@@ -125,18 +125,18 @@ class Response:
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def all(self, name: str) -> list[str]:
-        """The values of a field."""
+        """Returns the values of a field."""
         return [v.decode("latin-1") for k, v in self.headers if k.lower() == name.encode()]
 
     def one(self, name: str) -> str | None:
-        """The value of a field that is there at most once."""
+        """Returns the value of a field, or None. Fails if the field is there twice."""
         values = self.all(name)
         assert len(values) < 2, values
         return values[0] if values else None
 
 
 class Client:
-    """A connection. What both versions have in common for the tests."""
+    """A connection: the part of the interface that HTTP/1 and HTTP/2 share."""
 
     version: str
 
@@ -144,7 +144,7 @@ class Client:
         self.wire = wire
 
     async def begin(self) -> None:
-        """Whatever comes before the first request."""
+        """Sends the bytes that come before the first request."""
 
     async def start(
         self, method: str = "GET", path: str = "/", headers: Fields = (), *, more: bool = False
@@ -160,22 +160,22 @@ class Client:
         method: str = "GET",
         body: bytes | None = None,
     ) -> Response:
-        """A whole exchange."""
+        """Makes a whole exchange; returns the response."""
         exchange = await self.start(method, path, headers, more=body is not None)
         if body is not None:
             await exchange.write(body, end=True)
         return await exchange.response()
 
     def close(self) -> None:
-        """Goes."""
+        """Closes the connection."""
         self.wire.close()
 
 
 class Exchange:
-    """A request under way."""
+    """A request and the response that belongs to it."""
 
     async def write(self, data: bytes, *, end: bool = False) -> None:
-        """A part of the request's body."""
+        """Sends a part of the request's body."""
         raise NotImplementedError
 
     async def head(self) -> Response:
@@ -183,15 +183,15 @@ class Exchange:
         raise NotImplementedError
 
     async def body(self, size: int) -> Response:
-        """Waits for that many octets of the body in all."""
+        """Waits until `size` bytes of the body have arrived in all."""
         raise NotImplementedError
 
     async def response(self) -> Response:
-        """Waits for the end of the response, of whatever kind."""
+        """Waits for the end of the response: complete, reset or lost."""
         raise NotImplementedError
 
     async def give_up(self) -> None:
-        """Cancels it: RST_STREAM, or a reset of the whole connection."""
+        """Cancels the request: RST_STREAM on HTTP/2, a reset of the connection on HTTP/1."""
         raise NotImplementedError
 
 
@@ -199,7 +199,7 @@ class Exchange:
 
 
 class H1(Client):
-    """HTTP/1.1, one exchange at a time."""
+    """An HTTP/1.1 connection with one exchange at a time."""
 
     version = "h1"
 
@@ -223,16 +223,16 @@ class H1(Client):
         return H1Exchange(self, method, chunked)
 
     async def raw(self, data: bytes, method: str = "GET") -> Response:
-        """The response to these octets."""
+        """Sends bytes and returns the response."""
         await self.wire.send(data)
         return await self.response(method)
 
     async def response(self, method: str = "GET") -> Response:
-        """The next response."""
+        """Returns the next response."""
         return await H1Exchange(self, method, False).response()
 
     async def fill(self) -> bool:
-        """Reads once; False at the end."""
+        """Reads once; returns False at the end of the connection."""
         if not self.ended:
             try:
                 data = await self.wire.receive()
@@ -244,7 +244,7 @@ class H1(Client):
         return not self.ended
 
     async def line(self) -> bytes | None:
-        """A line without its CRLF; None if the end comes first."""
+        """Returns a line without its CRLF, or None if the connection ends first."""
         while (at := self.buffer.find(b"\r\n")) < 0:
             if not await self.fill():
                 return None
@@ -253,14 +253,17 @@ class H1(Client):
         return line
 
     async def closed(self) -> str:
-        """Waits for the end, before which nothing may come; how it came."""
+        """Waits for the end of the connection, before which nothing may arrive.
+
+        Returns "fin" or "rst".
+        """
         await self.fill()
         assert not self.buffer, bytes(self.buffer)
         return self.ended
 
 
 class H1Exchange(Exchange):
-    """An exchange on an H1."""
+    """An exchange on an H1 connection."""
 
     def __init__(self, client: H1, method: str, chunked: bool) -> None:
         self.client, self.method, self.chunked = client, method, chunked
@@ -308,7 +311,7 @@ class H1Exchange(Exchange):
         return "close"
 
     async def _piece(self) -> bool:
-        """Reads some of the body; False at its end."""
+        """Reads some of the body; returns False at the end of the body."""
         got, client = self.got, self.client
         if not got.status or got.complete:
             return False
@@ -361,7 +364,10 @@ class H1Exchange(Exchange):
 
 
 class H2(Client):
-    """HTTP/2 with prior knowledge, or inside TLS. Without `credit`, windows are left to close."""
+    """An HTTP/2 connection, with TLS or with prior knowledge.
+
+    Without `credit` the windows of responses are not reopened.
+    """
 
     version = "h2"
 
@@ -373,7 +379,7 @@ class H2(Client):
         self.h2 = h2.connection.H2Connection(config)
         self.exchanges: dict[int, H2Exchange] = {}
         self.goaways: list[tuple[int, int]] = []  # last stream, code
-        self.frames: list[Frame] = []  # all that were received
+        self.frames: list[Frame] = []  # all settings that were received
         self.pongs = 0
         self.credit = True
         self.ended = ""
@@ -384,7 +390,7 @@ class H2(Client):
         await self.flush()
 
     async def flush(self) -> None:
-        """Sends what h2 has to say."""
+        """Sends the output of h2."""
         if data := self.h2.data_to_send():
             await self.wire.send(data)
 
@@ -399,7 +405,7 @@ class H2(Client):
         return await self.open([*pseudo, *rest], more=more)
 
     async def open(self, fields: Fields, *, more: bool = False) -> "H2Exchange":
-        """A request with exactly these fields."""
+        """Sends a request with exactly these fields."""
         exchange = H2Exchange(self, self.h2.get_next_available_stream_id())
         self.exchanges[exchange.id] = exchange
         octets = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
@@ -408,11 +414,11 @@ class H2(Client):
         return exchange
 
     async def send_frames(self, *frames: Frame) -> None:
-        """Sends frames behind the back of h2."""
+        """Sends frames without h2, which would refuse some of them."""
         await self.wire.send(b"".join(frame.serialize() for frame in frames))
 
     async def fill(self) -> bool:
-        """Reads once; False at the end."""
+        """Reads once; returns False at the end of the connection."""
         if self.ended:
             return False
         try:
@@ -430,7 +436,7 @@ class H2(Client):
         return not self.ended
 
     def _split(self, data: bytes) -> Iterator[bytes]:
-        """The frames that are complete, one by one."""
+        """Yields the complete frames one by one."""
         self._tail += data
         while len(self._tail) >= 9:
             frame, length = Frame.parse_frame_header(memoryview(self._tail[:9]))
@@ -447,7 +453,7 @@ class H2(Client):
             got = self.exchanges[id_].got
         if isinstance(event, h2.events.ConnectionTerminated):
             self.goaways.append((event.last_stream_id, int(event.error_code)))
-            # The streams that were promised go on; h2 would refuse everything from here on.
+            # Promised streams go on after a GOAWAY, but h2 would refuse all further frames.
             if int(event.error_code) == 0:
                 self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         elif isinstance(event, h2.events.PingAckReceived):
@@ -474,18 +480,18 @@ class H2(Client):
             got.reset = int(event.error_code)
 
     def acknowledge(self, size: int, stream: int) -> None:
-        """Opens the windows again; see flush."""
+        """Reopens the windows for `size` bytes; flush() sends the frames."""
         if size:
             self.h2.acknowledge_received_data(size, stream)
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        """Reads until it holds."""
+        """Reads until `condition()` is true or the connection ends."""
         while not condition():
             if not await self.fill():
                 break
 
     async def ping(self) -> None:
-        """A round trip: the server has seen all that was sent."""
+        """Makes a round trip, after which the server has seen everything that was sent."""
         before = self.pongs
         self.h2.ping(b"roundtrp")
         await self.flush()
@@ -493,22 +499,22 @@ class H2(Client):
         assert self.pongs > before, (self.ended, self.goaways)
 
     async def closed(self) -> str:
-        """Waits for the end; how it came."""
+        """Waits for the end of the connection; returns "fin" or "rst"."""
         await self.until(lambda: self.ended)
         return self.ended
 
 
 class H2Exchange(Exchange):
-    """A stream of an H2."""
+    """A stream of an H2 connection."""
 
     def __init__(self, client: H2, stream: int) -> None:
         self.client, self.id = client, stream
         self.got = Response()
-        self.owed = 0  # octets whose window was not given back
+        self.owed = 0  # bytes for which the window was not reopened
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the response is complete, reset or lost."""
         return self.got.complete or self.got.reset is not None or bool(self.client.ended)
 
     async def write(self, data: bytes, *, end: bool = False) -> None:
@@ -531,7 +537,7 @@ class H2Exchange(Exchange):
             await self.client.flush()
 
     def credit(self) -> None:
-        """Gives the window back for what was read."""
+        """Reopens the window for the bytes that were read."""
         self.client.acknowledge(self.owed, self.id)
         self.owed = 0
 

@@ -24,14 +24,14 @@ seen = {"streams": 0, "cleaned": 0, "background": 0}
 
 
 class Item(BaseModel):
-    """A body."""
+    """The JSON body of a request."""
 
     name: str
     price: float = 0.0
 
 
 async def resource():
-    """A dependency with an end."""
+    """A dependency with code that runs after the response."""
     seen["streams"] += 1
     try:
         yield "resource"
@@ -59,7 +59,7 @@ async def create(item: Item):
 
 @app.post("/sync")
 def sync(item: Item):
-    """In a thread."""
+    """A plain function, which FastAPI runs in a thread."""
     return {"name": item.name[::-1]}
 
 
@@ -87,7 +87,7 @@ async def events(name: str = Depends(resource)):
 
 @app.get("/lines")
 def lines():
-    """A generator that runs in threads."""
+    """A plain generator, which Starlette runs in threads."""
     return StreamingResponse((f"{number}\n" for number in range(1000)), media_type="text/plain")
 
 

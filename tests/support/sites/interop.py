@@ -1,4 +1,4 @@
-"""An ASGI application that a client asks for every kind of exchange, whatever serves it."""
+"""An ASGI application with every kind of exchange, for tests of clients with various servers."""
 
 import asyncio
 import hashlib
@@ -6,12 +6,12 @@ from contextlib import suppress
 
 BLOCK = bytes(range(256)) * 256
 
-# Streams that have ended because the client went away.
+# The number of streams that have ended because the client had left.
 gone = 0
 
 
 class Gone(Exception):
-    """The client has."""
+    """The client has left."""
 
 
 async def app(scope, receive, send):
@@ -34,14 +34,14 @@ async def app(scope, receive, send):
 
 
 async def answer(send, body, status=200):
-    """A whole response."""
+    """Sends a whole response."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def parts(receive):
-    """The body as it comes."""
+    """Yields the parts of the body as they arrive."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -52,7 +52,7 @@ async def parts(receive):
 
 
 async def stream(scope, receive, send):
-    """A body without a length."""
+    """Sends a body without a content-length."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for number in range(100):
         await send({"type": "http.response.body", "body": b"%099d\n" % number, "more_body": True})
@@ -60,7 +60,7 @@ async def stream(scope, receive, send):
 
 
 async def echo(scope, receive, send):
-    """The response begins before the request is complete."""
+    """Sends the body back while the body is still arriving."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     async for part in parts(receive):
         await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -68,7 +68,7 @@ async def echo(scope, receive, send):
 
 
 async def digest(scope, receive, send):
-    """Reads all, then answers."""
+    """Reads the whole body, then answers with its digest."""
     found = hashlib.sha256()
     async for part in parts(receive):
         found.update(part)
@@ -76,7 +76,7 @@ async def digest(scope, receive, send):
 
 
 async def events(scope, receive, send):
-    """Server-sent events until the client goes away."""
+    """Sends server-sent events until the client leaves."""
     global gone
     headers = [(b"content-type", b"text/event-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -89,14 +89,14 @@ async def events(scope, receive, send):
 
 
 async def hints(scope, receive, send):
-    """103 ahead of the response, where the server can."""
+    """Sends a 103 in front of the response, if the server supports that."""
     if "http.response.early_hint" in scope.get("extensions", {}):
         await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
     await answer(send, b"hinted")
 
 
 async def trailers(scope, receive, send):
-    """Trailers behind the response, where the server can."""
+    """Sends trailer fields behind the response, if the server supports that."""
     able = "http.response.trailers" in scope.get("extensions", {})
     headers = [(b"trailer", b"x-sum")]
     await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": able})

@@ -1,4 +1,4 @@
-"""What interop.py is, by cno.Server: `native.py CERT KEY` serves without TLS and with it."""
+"""The exchanges of interop.py on cno.Server: `native.py CERT KEY` serves with and without TLS."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ gone = 0
 
 
 async def handle(request):
-    """See interop.py; `/push` promises one more response."""
+    """Answers like the application in interop.py; `/push` also pushes a response."""
     name, _, size = request.path[1:].partition("/")
     if name == "bytes":
         body = (BLOCK * (int(size) // len(BLOCK) + 1))[: int(size)]
@@ -39,7 +39,7 @@ async def parts(request):
 
 
 async def echo(request):
-    """The trailers come back too."""
+    """Sends the body and the trailers back."""
     await request.respond(200, [], parts(request), trailers=lambda: request.trailers)
 
 

@@ -1,4 +1,4 @@
-"""A plain ASGI application for clients from outside: bodies of any size, in and out."""
+"""A plain ASGI application for clients of other projects: uploads and downloads of any size."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ BLOCK = bytes(range(256)) * 256
 
 
 async def app(scope, receive, send):
-    """`/bytes/N` gives N octets, `/once/N` in one message, `/count` counts, `/echo` returns."""
+    """Serves `/bytes/N` (N bytes), `/once/N` (N bytes in one message), `/count` and `/echo`."""
     if scope["type"] != "http":
         raise NotImplementedError
     path = scope["path"]
@@ -25,14 +25,14 @@ async def app(scope, receive, send):
 
 
 async def answer(send, status, body):
-    """A whole response."""
+    """Sends a whole response."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def stream(send, size):
-    """A response in pieces of 64 KiB."""
+    """Sends a response in pieces of 64 KiB."""
     headers = [(b"content-length", b"%d" % size)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     print("app: begun", flush=True)
@@ -44,7 +44,7 @@ async def stream(send, size):
 
 
 async def count(receive, send):
-    """The octets of the body, which are dropped."""
+    """Counts the bytes of the body and drops them."""
     size = 0
     while True:
         message = await receive()
@@ -57,7 +57,7 @@ async def count(receive, send):
 
 
 async def echo(receive, send):
-    """The body as it comes."""
+    """Sends the body back while the body is still arriving."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     more = True
     while more:

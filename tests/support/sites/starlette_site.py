@@ -47,7 +47,7 @@ async def form(request):
 
 
 async def upload(request):
-    """Reads the body; with ?slow, not faster than a few hundred pieces a second."""
+    """Reads the body; with ?slow, at most a few hundred pieces per second."""
     size = 0
     slow = "slow" in request.query_params
     try:
@@ -73,7 +73,7 @@ async def download(request):
 
 
 async def events(request):
-    """Server-sent events; ?fast sends as fast as it can."""
+    """Sends server-sent events; with ?fast, without a pause."""
     fast = "fast" in request.query_params
 
     async def ticks():
@@ -138,7 +138,7 @@ class Stamp(BaseHTTPMiddleware):
 
 
 class Plain:
-    """A middleware without the request class."""
+    """A middleware at the level of ASGI, without Starlette's request class."""
 
     def __init__(self, app):
         self.app = app
