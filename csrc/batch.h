@@ -78,6 +78,12 @@ enum CNO_BATCH_FLAGS {
     CNO_BATCH_QUIET = 2,
 };
 
+// A part of a lent body, and its place in the output: behind the first `at` bytes of that, `size` bytes
+// of the body from `offset` on.
+struct cno_view_t {
+    size_t at, offset, size;
+};
+
 // Default fields: added to every response in which the application did not set them, and to
 // responses that the engine writes by itself (cno_connection_t.refusal_fields). One set may be
 // shared by many connections.
@@ -102,6 +108,7 @@ struct cno_batch_t {
     const char *input;  // the bytes of the cno_batch_consume under way
     size_t input_size;
     const struct cno_defaults_t *defaults;
+    struct cno__loan *loan;  // during cno_batch_lend
 };
 
 // Makes a connection and its batch. NULL when there is no memory.
@@ -143,6 +150,13 @@ int cno_batch_answer(struct cno_batch_t *, uint32_t stream, int code, const char
 int cno_batch_push(struct cno_batch_t *, uint32_t parent, const char *method, size_t method_size,
                    const char *path, size_t path_size, const char *fields, size_t fields_size);
 int cno_batch_tail(struct cno_batch_t *, uint32_t stream, const char *fields, size_t fields_size);
+
+// cno_write_data for a body whose bytes stay in their place until the transport has sent them. The bytes
+// are not copied into the output: views[0..*count) say where parts of the body belong into it. The
+// caller sets *count to the room in `views`; parts for which there is no room are copied. Returns the
+// number of bytes that were taken.
+int cno_batch_lend(struct cno_batch_t *, uint32_t stream, const char *data, size_t size, int final,
+                   struct cno_view_t *views, size_t *count);
 
 // Makes an empty set of default fields; NULL when there is no memory. The set must outlive the
 // batches that point to it.

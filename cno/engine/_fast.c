@@ -5,6 +5,10 @@
 // engine that the binding holds, by the addresses that bind() is given.
 #include "_fast.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 int fast_call(PyObject *object, PyObject *name, PyObject *argument) {
     PyObject *result = PyObject_CallMethodObjArgs(object, name, argument, NULL);
     Py_XDECREF(result);
@@ -32,19 +36,15 @@ PyTypeObject *fast_make_type(PyObject *module, PyType_Spec *spec) {
     return type;
 }
 
-PyDoc_STRVAR(bind_doc, "bind(addresses, numbers, helpers, /)\n--\n\n"
-                       "The engine's functions (cno.engine.binding.ADDRESSES), three numbers "
-                       "(QUANTUM, LEND, whether asyncio.Task takes a context), and a dict of the "
-                       "Python functions and classes that the types use.\n\n"
-                       "Raises ImportError when the engine was built from other headers.");
+PyDoc_STRVAR(connect_doc, "connect(addresses, /)\n--\n\n"
+                          "The engine's functions (cno.engine.binding.ADDRESSES).\n\n"
+                          "Raises ImportError when the engine was built from other headers.");
 
-static PyObject *bind(PyObject *module, PyObject *args) {
+static PyObject *connect(PyObject *module, PyObject *args) {
     struct fast *fast = PyModule_GetState(module);
-    Py_ssize_t size, quantum, lend;
-    int takes_context;
-    PyObject *consume, *respond, *write_data, *helpers;
-    if (!PyArg_ParseTuple(args, "(nOOO)(nnp)O", &size, &consume, &respond, &write_data, &quantum,
-                          &lend, &takes_context, &helpers))
+    Py_ssize_t size;
+    PyObject *consume, *respond, *write_data, *lend_data;
+    if (!PyArg_ParseTuple(args, "(nOOOO)", &size, &consume, &respond, &write_data, &lend_data))
         return NULL;
     if (size != sizeof(struct cno_batch_t)) {
         PyErr_SetString(PyExc_ImportError,
@@ -54,11 +54,21 @@ static PyObject *bind(PyObject *module, PyObject *args) {
     *(void **)&fast->consume = PyLong_AsVoidPtr(consume);
     *(void **)&fast->respond = PyLong_AsVoidPtr(respond);
     *(void **)&fast->write_data = PyLong_AsVoidPtr(write_data);
-    if (PyErr_Occurred())
+    *(void **)&fast->lend_data = PyLong_AsVoidPtr(lend_data);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(bind_doc, "bind(numbers, helpers, /)\n--\n\n"
+                       "Three numbers (QUANTUM, LEND, whether asyncio.Task takes a context), and a "
+                       "dict of the Python functions and classes that the types use. Before the "
+                       "first object of a type is made.");
+
+static PyObject *bind(PyObject *module, PyObject *args) {
+    struct fast *fast = PyModule_GetState(module);
+    PyObject *helpers;
+    if (!PyArg_ParseTuple(args, "(nnp)O", &fast->quantum, &fast->lend, &fast->task_takes_context,
+                          &helpers))
         return NULL;
-    fast->quantum = quantum;
-    fast->lend = lend;
-    fast->task_takes_context = takes_context;
 #define X(name) \
     { \
         PyObject *given = PyMapping_GetItemString(helpers, #name), *old = fast->helpers.name; \
@@ -72,8 +82,29 @@ static PyObject *bind(PyObject *module, PyObject *args) {
     return Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(keep_heap_doc, "keep_heap(trim, mmap, /)\n--\n\n"
+                            "Sets M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, in bytes (mallopt(3)). "
+                            "Returns whether the allocator has them, which glibc's does.");
+
+static PyObject *keep_heap(PyObject *module, PyObject *args) {
+    int trim, mmap, told = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ii", &trim, &mmap))
+        return NULL;
+#ifdef __GLIBC__
+    told = mallopt(M_TRIM_THRESHOLD, trim) && mallopt(M_MMAP_THRESHOLD, mmap);
+#endif
+    return PyBool_FromLong(told);
+}
+
+PyDoc_STRVAR(lend_doc, "lend(batch, stream, data, at, size, final, output, /)\n--\n\n"
+                       "Engine.lend. Returns -1 where the engine refuses.");
+
 static PyMethodDef functions[] = {
+    {"connect", connect, METH_VARARGS, connect_doc},
     {"bind", bind, METH_VARARGS, bind_doc},
+    {"lend", fast_lend, METH_VARARGS, lend_doc},
+    {"keep_heap", keep_heap, METH_VARARGS, keep_heap_doc},
     {NULL, NULL, 0, NULL},
 };
 

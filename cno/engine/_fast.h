@@ -10,6 +10,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <string.h>
 #include <structmember.h>
 
 #include "batch.h"
@@ -19,7 +20,7 @@
 // Interned strings: attributes, keys of messages and scopes, keyword arguments.
 // clang-format off
 #define FAST_NAMES(X) \
-    X(flush) X(flush_soon) X(_update_reading) X(_on_event) X(_on_head) X(_tell) X(_read_on) \
+    X(flush) X(flush_soon) X(_update_reading) X(_on_event) X(_on_data) X(_on_head) X(_tell) X(_read_on) \
     X(_pump) X(_take_turns) X(_reset) X(check_gone) X(raise_unless_told) X(begin) X(write) X(body_done) \
     X(copy) X(run) X(context) X(loop) X(call_soon) X(release) X(reply) X(answered) X(break_off) \
     X(receive) X(send) X(throw) X(close) X(cancel) X(cr_frame) \
@@ -63,11 +64,13 @@ struct fast {
     PyObject *response_start, *response_body;  // types of messages
     PyObject *empty_tuple, *empty_bytes, *coroutine_type;
     PyTypeObject *connection_type, *reply_type, *request_type, *port_type, *run_type;
-    // What else bind() was given: functions of the engine, and numbers of cno.transport.writing.
+    // Functions of the engine, and numbers of cno.transport.writing.
     int (*consume)(struct cno_batch_t *, const char *, size_t);
     int (*respond)(struct cno_batch_t *, uint32_t, int, const struct cno_header_t *, size_t,
                    const char *, size_t, long long);
     int (*write_data)(struct cno_connection_t *, uint32_t, const char *, size_t, int);
+    int (*lend_data)(struct cno_batch_t *, uint32_t, const char *, size_t, int, struct cno_view_t *,
+                     size_t *);
     Py_ssize_t quantum, lend;
     int task_takes_context;  // from 3.11 on
 };
@@ -145,6 +148,10 @@ int fast_reply_arm(struct reply *);
 // Reply.end: 0 and *rest, which is NULL or an awaitable; or -1 with an exception set.
 int fast_reply_end(struct reply *, PyObject *body, PyObject **rest);
 int fast_reply_write(struct reply *, PyObject *body, PyObject **rest);
+
+// ---- _fast_lend.c ----
+
+PyObject *fast_lend(PyObject *module, PyObject *args);
 
 // ---- _fast_request.c, _fast_run.c ----
 

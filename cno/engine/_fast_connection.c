@@ -33,21 +33,99 @@ static int on_head(struct connection *c, PyObject *event) {
     return r;
 }
 
-// Hands out one event. `data` is what was consumed. Returns the kind of the event, or -1.
-static long on_event(struct connection *c, PyObject *event, PyObject *data) {
-    PyObject *kind = PyTuple_GetItem(event, 0);
-    long number = kind ? PyLong_AsLong(kind) : -1;
-    if (number < 0)
+// Parts of one body that came in one read, and are handed out as one: frames of HTTP/2 are small.
+// Until `count` is above 0 the rest has no meaning.
+struct parts {
+    Py_ssize_t first, last;  // indices of the events
+    Py_ssize_t size;         // bytes in all
+    int count;
+};
+
+// One part: its size, and where it is.
+static Py_ssize_t part_of(PyObject *event, const char *input, const char **start) {
+    PyObject *from = PyTuple_GetItem(event, 2), *to = PyTuple_GetItem(event, 3);
+    Py_ssize_t first = from ? PyLong_AsSsize_t(from) : -1;
+    if (PyErr_Occurred())
         return -1;
-    if (number == CNO_EVENT_HEAD)
-        return on_head(c, event) < 0 ? -1 : number;
-    PyObject *result =
-        PyObject_CallMethodObjArgs((PyObject *)c, NAME(c->fast, _on_event), event, data, NULL);
-    Py_XDECREF(result);
-    return result ? number : -1;
+    if (first < 0) {
+        *start = PyBytes_AsString(to);
+        return PyBytes_Size(to);
+    }
+    *start = input + first;
+    return PyLong_AsSsize_t(to) - first;
 }
 
-// Takes the list of events and hands out each. Returns whether a window was opened, or -1.
+// Hands out the parts as one. `data` is what was consumed.
+static int on_body(struct connection *c, PyObject *events, struct parts *parts, PyObject *data) {
+    PyObject *bytes = NULL, *id = PyTuple_GetItem(PyList_GetItem(events, parts->first), 1);
+    const char *input = PyBytes_AsString(data), *start;
+    if (!id || !input)
+        return -1;
+    if (parts->count == 1 && parts->size == PyBytes_Size(data)) {
+        bytes = Py_NewRef(data);
+    } else if ((bytes = PyBytes_FromStringAndSize(NULL, parts->size))) {
+        char *at = PyBytes_AsString(bytes);
+        for (Py_ssize_t i = parts->first; i <= parts->last; i++) {
+            Py_ssize_t size = part_of(PyList_GetItem(events, i), input, &start);
+            memcpy(at, start, (size_t)size);
+            at += size;
+        }
+    }
+    parts->count = 0;
+    PyObject *done =
+        bytes ? PyObject_CallMethodObjArgs((PyObject *)c, NAME(c->fast, _on_data), id, bytes, NULL)
+              : NULL;
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+// Adds a DATA event to the parts of the same stream. Returns 0, or -1 with an exception set.
+static int add_part(struct parts *parts, PyObject *events, Py_ssize_t index, PyObject *data) {
+    const char *start;
+    Py_ssize_t size = part_of(PyList_GetItem(events, index), PyBytes_AsString(data), &start);
+    if (size < 0)
+        return -1;
+    if (!parts->count)
+        *parts = (struct parts){index, index, 0, 0};
+    parts->last = index;
+    parts->size += size;
+    parts->count++;
+    return 0;
+}
+
+// Whether an event is about the stream of the parts.
+static int is_of(struct parts *parts, PyObject *events, PyObject *event) {
+    PyObject *mine = PyTuple_GetItem(PyList_GetItem(events, parts->first), 1);
+    PyObject *its = PyTuple_GetItem(event, 1);
+    return mine && its && PyLong_AsLong(mine) == PyLong_AsLong(its);
+}
+
+// Hands out the events. Returns whether a window was opened, or -1.
+static int hand_out(struct connection *c, PyObject *events, PyObject *data) {
+    Py_ssize_t count = PyList_Size(events);
+    struct parts parts = {0, 0, 0, 0};
+    int opened = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *event = PyList_GetItem(events, i), *kind = PyTuple_GetItem(event, 0);
+        long number = kind ? PyLong_AsLong(kind) : -1;
+        if (number < 0)
+            return -1;
+        if (parts.count && (number != CNO_EVENT_DATA || !is_of(&parts, events, event)) &&
+            on_body(c, events, &parts, data) < 0)
+            return -1;
+        int r = number == CNO_EVENT_HEAD ? on_head(c, event)
+                : number == CNO_EVENT_DATA
+                    ? add_part(&parts, events, i, data)
+                    : fast_call((PyObject *)c, NAME(c->fast, _on_event), event);
+        if (r < 0)
+            return -1;
+        opened = opened || number == CNO_EVENT_FLOW;
+    }
+    return parts.count && on_body(c, events, &parts, data) < 0 ? -1 : opened;
+}
+
+// Takes the list of events and hands them out. Returns whether a window was opened, or -1.
 static int deliver(struct connection *c, PyObject *data) {
     // A copy, because what runs during the decoding may call the engine.
     PyObject *octets =
@@ -56,16 +134,9 @@ static int deliver(struct connection *c, PyObject *data) {
     PyObject *events =
         octets ? PyObject_CallFunctionObjArgs(HELPER(c->fast, loads), octets, NULL) : NULL;
     Py_XDECREF(octets);
-    Py_ssize_t count = events ? PyList_Size(events) : -1;
-    Py_ssize_t i = 0;
-    int opened = 0;
-    for (long kind = 0; i < count; i++) {
-        if ((kind = on_event(c, PyList_GetItem(events, i), data)) < 0)
-            break;
-        opened = opened || kind == CNO_EVENT_FLOW;
-    }
+    int opened = events ? hand_out(c, events, data) : -1;
     Py_XDECREF(events);
-    return i == count ? opened : -1;
+    return opened;
 }
 
 PyDoc_STRVAR(data_received_doc, "Connection.data_received.");

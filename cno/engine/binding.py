@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from marshal import dumps, loads
 from typing import Any
 
+from cno.engine import fast
 from cno.engine._libcno import ffi, lib
 from cno.engine.errors import (
     Disconnected,
@@ -27,9 +28,20 @@ ADDRESSES: tuple[int, ...] = (
     ffi.sizeof("struct cno_batch_t"),
     *(
         int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
-        for name in ("cno_batch_consume", "cno_batch_respond", "cno_write_data")
+        for name in (
+            "cno_batch_consume",
+            "cno_batch_respond",
+            "cno_write_data",
+            "cno_batch_lend",
+        )
     ),
 )
+
+if fast.MODULE is not None:
+    fast.MODULE.connect(ADDRESSES)
+
+# Parts of a lent body that one write can have: frames of HTTP/2.
+VIEWS = 80
 
 # What every request calls.
 _consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
@@ -118,7 +130,7 @@ class Engine:
     `events` takes: tuples as csrc/batch.h lists them, the kind (CNO_EVENT_*) first.
     """
 
-    __slots__ = ("_defaults", "batch", "conn")
+    __slots__ = ("_defaults", "address", "batch", "conn")
 
     def __init__(
         self,
@@ -136,6 +148,8 @@ class Engine:
         flags = (lib.CNO_BATCH_QUIET if serving else 0) | (lib.CNO_BATCH_GATEWAY if gateway else 0)
         self.batch = _owned(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
         self.conn = ffi.addressof(self.batch, "conn")
+        # Of the batch, which lives as long as this object.
+        self.address = int(ffi.cast("uintptr_t", self.batch))
         if serving:
             self.manual_flow()
         self._defaults = defaults
@@ -233,11 +247,6 @@ class Engine:
         return octets
 
     @property
-    def address(self) -> int:
-        """Of the batch, which lives as long as this object."""
-        return int(ffi.cast("uintptr_t", self.batch))
-
-    @property
     def http2(self) -> bool:
         """Whether HTTP/2 is spoken."""
         return bool(self.batch.version == 2)
@@ -266,10 +275,27 @@ class Engine:
             raise _error()
         return taken
 
-    def lend(self, stream: int, data: memoryview, final: bool) -> tuple[int, list[Any]]:
-        """As write(), for bytes that stay as they are: returns also what is to be sent, everything
-        before it included, as bytes and views of `data`."""
-        return self.write(stream, data, final), []
+    def lend(
+        self, stream: int, data: bytes, at: int, size: int, final: bool, output: list[Any]
+    ) -> int:
+        """As write(), for data[at : at + size]. Nothing of that is copied: all that is to be sent
+        by now is appended to `output`, as bytes and views of `data`."""
+        if fast.MODULE is not None:
+            taken: int = fast.MODULE.lend(self.address, stream, data, at, size, final, output)
+            return taken if taken >= 0 else _check(taken)
+        views, room = ffi.new("struct cno_view_t[]", VIEWS), ffi.new("size_t *", VIEWS)
+        start = ffi.from_buffer("char[]", data) + at
+        taken = _check(lib.cno_batch_lend(self.batch, stream, start, size, final, views, room))
+        written, done, body = self.output(), 0, memoryview(data)[at:]
+        for index in range(room[0]):
+            view = views[index]
+            if view.at > done:
+                output.append(written[done : view.at])
+                done = view.at
+            output.append(body[view.offset : view.offset + view.size])
+        if done < len(written):
+            output.append(written[done:])
+        return taken
 
     def head(
         self, stream: int, code: int, method: bytes, path: bytes, fields: bytes, final: bool

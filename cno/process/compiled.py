@@ -1,20 +1,18 @@
 """The classes that serve applications: compiled where cno.engine._fast is there, or else in Python.
 
-With CNO_NO_EXTENSIONS in the environment they are the Python ones. An extension that was built from
-other headers than the engine is an error.
+The latter are announced by a warning.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import sys
 from marshal import loads
 from typing import Any
 
 from cno import asgi
-from cno.engine.binding import ADDRESSES
+from cno.engine import fast
 from cno.gateway import scope
 from cno.observe.logs import error as log
 from cno.server import connection, reply
@@ -22,9 +20,6 @@ from cno.transport.writing import LEND, QUANTUM
 
 CONNECTION: Any = connection.ServerConnection
 REQUEST: Any = asgi.Request
-
-# Why the classes are not the compiled ones, "" if they are.
-WHY_NOT = ""
 
 _HELPERS: dict[str, Any] = {
     "loads": loads,
@@ -51,26 +46,20 @@ def _mark(method: Any) -> None:
     method._is_coroutine = getattr(asyncio.coroutines, "_is_coroutine", True)
 
 
-if os.environ.get("CNO_NO_EXTENSIONS"):
-    WHY_NOT = "CNO_NO_EXTENSIONS is set"
-else:
-    try:
-        from cno.engine import _fast
-    except ImportError as error:
-        WHY_NOT = f"cno.engine._fast cannot be imported: {error}"
-        log.warning("Serving without compiled classes, which is slower: %s", WHY_NOT)
-    else:
-        _fast.bind(ADDRESSES, (QUANTUM, LEND, sys.version_info >= (3, 11)), _HELPERS)
-        _mark(_fast.Port)
+if fast.MODULE is not None:
+    fast.MODULE.bind((QUANTUM, LEND, sys.version_info >= (3, 11)), _HELPERS)
+    _mark(fast.MODULE.Port)
 
-        class CompiledConnection(_fast.Connection, connection.ServerConnection):
-            """A connection that begins and ends ordinary exchanges in C."""
+    class CompiledConnection(fast.MODULE.Connection, connection.ServerConnection):  # type: ignore[misc]
+        """A connection that begins and ends ordinary exchanges in C."""
 
-            make_reply = _fast.Reply
+        make_reply = fast.MODULE.Reply
 
-            def __init__(self, group: connection.Group) -> None:
-                super().__init__(group)
-                options = {"loop": group.loop, **connection.TASK}
-                self.attach(self.engine, self.engine.address, options)
+        def __init__(self, group: connection.Group) -> None:
+            super().__init__(group)
+            options = {"loop": group.loop, **connection.TASK}
+            self.attach(self.engine, self.engine.address, options)
 
-        CONNECTION, REQUEST = CompiledConnection, _fast.Request
+    CONNECTION, REQUEST = CompiledConnection, fast.MODULE.Request
+elif fast.WHY_NOT:
+    log.warning("Serving without compiled classes, which is slower: %s", fast.WHY_NOT)

@@ -171,12 +171,11 @@ class Service:
         The applications get FAREWELL seconds to end their responses, unless force() was called.
         """
         if not self._forced.is_set():
-            log.error("Connections are still open after %g s: telling the applications", limit)
-            site.tell()
-            if await self._unless_forced(closed, timeout=FAREWELL):
+            log.error("Connections are still open after %g s", limit)
+            if site.tell() and await self._unless_forced(closed, timeout=FAREWELL):
                 return
         if not self._forced.is_set():
-            log.error("Connections are still open %g s later: cutting them", FAREWELL)
+            log.error("Cutting the connections that are left")
         site.abort()
         await asyncio.wait({closed}, timeout=ABORT)
 

@@ -11,7 +11,7 @@ from cno.config.errors import StartupFailed
 from cno.config.options import Config
 from cno.observe import logs
 from cno.observe.logs import error as log
-from cno.process import listen, loop, signals
+from cno.process import heap, listen, loop, signals
 from cno.process.service import Service
 
 # The exit code of a process whose server could not start.
@@ -32,6 +32,7 @@ def run(app: Any, **options: Any) -> None:
 def supervise(config: Config) -> int:
     """Sets up the loggers, serves until a signal, and returns the exit code of the process."""
     logs.configure(config.log_level, access_log=config.access_log)
+    heap.keep()
     try:
         factory = loop.factory(config.loop)
         sockets = listen.bind(config)

@@ -350,7 +350,7 @@ class ServerConnection(Connection):
             part, limit = self._stalled.get(exchange.id), self.group.write_timeout
             wait: object = None
             if part is not None:
-                wait = (exchange.id, len(part.rest))  # another one when a byte has gone
+                wait = (exchange.id, part.at)  # another one when a byte has gone
             elif exchange.reply.state <= HELD:
                 # A client that has closed its side may have gone, and only writing would tell.
                 wait = exchange if self._half_closed else exchange.awaited()

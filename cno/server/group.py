@@ -77,12 +77,13 @@ class Group:
                 if exchange.id not in connection.streams and exchange.reply.state != DONE:
                     self.left(exchange)
 
-    def tell(self) -> None:
+    def tell(self) -> bool:
         """Tells every application whose response is open that the server wants to end; what it
-        still sends goes to the client."""
-        for connection in list(self.connections):
-            for exchange in list(connection.streams.values()):
-                exchange.wind_up()
+        still sends goes to the client. Returns whether there is one."""
+        exchanges = [e for c in self.connections for e in c.streams.values()]
+        for exchange in exchanges:
+            exchange.wind_up()
+        return bool(exchanges)
 
     async def wait_closed(self) -> None:
         """Returns when no connection and no running application is left."""

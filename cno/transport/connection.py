@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from cno.engine.binding import Engine
 from cno.engine.errors import Disconnected, StreamGone
@@ -77,11 +78,7 @@ class Connection(Writing, asyncio.Protocol):
         """One call into the engine and one list of events back, however much the bytes held."""
         if self._over:
             return  # lingering
-        for event in self._feed(data):
-            if event[0] == EVENT_HEAD:
-                self._on_head(event)
-            else:
-                self._on_event(event, data)
+        self._hand_out(self._feed(data), data)
         if self._ready:
             self._pump()
         if self._batch.out_size:
@@ -91,13 +88,45 @@ class Connection(Writing, asyncio.Protocol):
 
     # ---- events of the engine -----------------------------------------------------------------
 
-    def _on_event(self, event: Event, data: bytes = b"") -> None:
-        """Anything but a head. `data` is what DATA events are slices of."""
+    def _hand_out(self, events: Iterable[Event], data: bytes = b"") -> None:
+        """Hands out events in order. Parts of one body that came in one read are one part: frames
+        of HTTP/2 are small. `data` is what DATA events are slices of."""
+        parts: list[tuple[int, int, Any]] = []  # start, stop, or -1 and the bytes themselves
+        body = 0  # the stream that they belong to
+        for event in events:
+            kind = event[0]
+            if parts and (kind != EVENT_DATA or event[1] != body):
+                self._on_body(body, parts, data)
+                parts = []
+            if kind == EVENT_DATA:
+                body = event[1]
+                parts.append((event[2], event[3], event[3]))
+            elif kind == EVENT_HEAD:
+                self._on_head(event)
+            else:
+                self._on_event(event)
+        if parts:
+            self._on_body(body, parts, data)
+
+    def _on_body(self, stream: int, parts: list[tuple[int, int, Any]], data: bytes) -> None:
+        start, stop, part = parts[0]
+        if len(parts) > 1:
+            view = memoryview(data)
+            self._on_data(stream, b"".join([p if a < 0 else view[a:b] for a, b, p in parts]))
+        else:
+            self._on_data(stream, part if start < 0 else data[start:stop])
+
+    def _on_data(self, stream: int, data: bytes) -> None:
+        """A part of a body."""
+        exchange = self.streams.get(stream)
+        if exchange is not None and exchange.feed(data) >= BODY_BUFFER and not self.http2:
+            self._full = True
+            self._update_reading()
+
+    def _on_event(self, event: Event) -> None:
+        """Anything but a head or a part of a body."""
         kind = event[0]
-        if kind == EVENT_DATA:
-            if (stream := self.streams.get(event[1])) is not None:
-                self._on_data(stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
-        elif kind == EVENT_TAIL:
+        if kind == EVENT_TAIL:
             if (stream := self.streams.get(event[1])) is not None:
                 stream.feed_end(event[2])
         elif kind == EVENT_END:
@@ -125,11 +154,6 @@ class Connection(Writing, asyncio.Protocol):
     def _end(self) -> None:
         """Nothing more will be said or understood."""
         raise NotImplementedError
-
-    def _on_data(self, stream: Stream, data: bytes) -> None:
-        if stream.feed(data) >= BODY_BUFFER and not self.http2:
-            self._full = True
-            self._update_reading()
 
     def _on_fault(self, event: Event) -> None:
         _, stream, reason, wire, offset, text = event[:6]
@@ -192,11 +216,7 @@ class Connection(Writing, asyncio.Protocol):
 
     def _tell(self) -> None:
         """Hands out the events that writing has caused."""
-        for event in self.engine.events():
-            if event[0] == EVENT_HEAD:
-                self._on_head(event)  # a promise is a request of ours
-            else:
-                self._on_event(event)
+        self._hand_out(self.engine.events())  # among which a promise is a request of ours
         if self._ready:
             self._pump()
 

@@ -12,16 +12,21 @@ from collections import deque
 from collections.abc import Awaitable
 from contextlib import suppress
 from copy import copy
-from typing import Any
+from typing import Any, TypeAlias
 
 from cno.engine.binding import Engine
 from cno.engine.errors import Disconnected, StreamGone
 
+Octets: TypeAlias = "bytes | bytearray | memoryview"
+
 # Bytes of bodies after which a writer of HTTP/2 gives the others on the loop a turn.
 QUANTUM = 65536
 
-# Bytes of one HTTP/1 body that the transport is given at a time; it has no other body to wait for.
+# Bytes of bodies that the transport is given at a time.
 BULK = 1048576
+
+# Bytes of bodies after which everything else on the loop has its turn.
+TURN = 1048576
 
 # Bytes from which on a part of a body is lent to the transport instead of copied into the output.
 LEND = 16384
@@ -38,15 +43,28 @@ OUTPUT_HIGH = 524288
 
 
 class Part:
-    """A part of a body on its way into the engine."""
+    """A part of a body on its way into the engine: data[at:]."""
 
-    __slots__ = ("failure", "final", "lent", "next", "over", "rest", "stream", "waiter")
+    __slots__ = (
+        "at",
+        "data",
+        "failure",
+        "final",
+        "lent",
+        "next",
+        "over",
+        "size",
+        "stream",
+        "waiter",
+    )
 
-    def __init__(self, stream: int, rest: memoryview, final: bool) -> None:
+    def __init__(self, stream: int, data: Octets, at: int, final: bool) -> None:
         self.stream = stream
-        self.rest = rest  # what the engine has not taken
+        self.data: Any = data
+        self.size = len(data)
+        self.at = at  # what is before has been taken by the engine
         self.final = final  # the body ends with it
-        self.lent = type(rest.obj) is bytes  # the bytes of other objects may change meanwhile
+        self.lent = type(data) is bytes  # the bytes of other objects may change meanwhile
         self.over = False
         self.failure: Exception | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -77,6 +95,7 @@ class Writing:
         self._choked = False  # output waits for the peer
         self._flushing = False
         self._lent: list[bytes | memoryview] = []  # output in front of the engine's buffer
+        self._pumping = False  # _pump() will be called
         self._turn = 0  # bytes of bodies since others had a turn
         self._parts: dict[int, Part] = {}  # the part of each stream that is being written
         self._ready: deque[Part] = deque()  # those that wait for their turn and the transport
@@ -121,9 +140,7 @@ class Writing:
 
     # ---- bodies -------------------------------------------------------------------------------
 
-    async def write_body(
-        self, stream: Any, data: bytes | bytearray | memoryview, taken: int, final: bool
-    ) -> None:
+    async def write_body(self, stream: Any, data: Octets, taken: int, final: bool) -> None:
         """Writes data[taken:] as the windows and the transport allow. Returns when all of it is
         written, and unless `final` when there is room for more.
 
@@ -131,11 +148,14 @@ class Writing:
         """
         if self._over or stream.id not in self.streams:
             raise self.gone_error
-        part = Part(stream.id, memoryview(data)[taken:], final)
+        part = Part(stream.id, data, taken, final)
         before = self._parts.setdefault(part.stream, part)
         if before is part:
             self._ready.append(part)
-            self._pump()
+            if self.http2:
+                self._pump_soon()  # behind all that is ready to run, so that streams share
+            else:
+                self._pump()
         else:
             while before.next is not None:
                 before = before.next
@@ -153,7 +173,7 @@ class Writing:
         if not final and (turns := self.take_turns(stream, 0)) is not None:
             await turns
 
-    async def write_part(self, stream: Any, data: bytes | bytearray | memoryview) -> None:
+    async def write_part(self, stream: Any, data: Octets) -> None:
         """Writes a part of a body and returns when there is room for more. Raises as write_body
         does, StreamGone and Disconnected."""
         taken = 0
@@ -166,22 +186,34 @@ class Writing:
         if (turns := self.take_turns(stream, taken)) is not None:
             await turns
 
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self.loop.call_soon(self._pump)
+
     def _pump(self) -> None:
         """Writes the parts in turns, until the transport is full or all wait for their windows."""
-        left = BULK
+        self._pumping = False
+        left, gathered = TURN, 0
         while self._ready and self.writable:
             if left <= 0:
-                self.loop.call_soon(self._pump)
-                return
+                self._pump_soon()
+                break
             part = self._ready.popleft()
             try:
-                left -= self._write_piece(part)
+                taken = self._write_piece(part)
             except (StreamGone, Disconnected):
                 self._end_part(part, self.gone_error())
+                continue
             except Exception as error:
                 self._end_part(part, error)
-            else:
+                continue
+            left -= taken
+            gathered += taken
+            if gathered >= BULK:
+                gathered = 0
                 self.flush()
+        self.flush()
 
     def _end_part(self, part: Part, failure: Exception | None = None) -> None:
         """The part is written, or cannot be: the next one of its stream has its turn, or fails."""
@@ -213,19 +245,20 @@ class Writing:
 
     def _write_piece(self, part: Part) -> int:
         """Writes what one part may write in its turn; returns how many bytes that were."""
-        piece = part.rest[: QUANTUM if self.http2 or not part.lent else BULK]
-        final = part.final and len(piece) == len(part.rest)
-        if part.lent and len(piece) >= LEND:
-            taken, lent = self.engine.lend(part.stream, piece, final)
-            self._lent += lent
+        left = part.size - part.at
+        size = min(left, QUANTUM if self._ready or not part.lent else BULK)
+        final = part.final and size == left
+        if part.lent and size >= LEND:
+            taken = self.engine.lend(part.stream, part.data, part.at, size, final, self._lent)
         else:
+            piece = memoryview(part.data)[part.at : part.at + size]
             taken = self.engine.write(part.stream, piece, final)
-        part.rest = part.rest[taken:]
+        part.at += taken
         self._turn += taken
         self._progress(part.stream, taken)
-        if taken < len(piece):
+        if taken < size:
             self._stalled[part.stream] = part
-        elif part.rest:
+        elif part.at < part.size:
             self._ready.append(part)
         else:
             self._end_part(part)

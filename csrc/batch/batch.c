@@ -19,11 +19,28 @@ static int tell_start(struct cno_batch_t *b) {
 
 // ---- callbacks ---------------------------------------------------------------------------------
 
+// A body that cno_batch_lend was given, and the parts of it that were not copied.
+struct cno__loan {
+    struct cno_buffer_t body;
+    struct cno_view_t *views;
+    size_t room, count;
+};
+
+// Notes a piece of output that is a part of the lent body. Returns whether it is one.
+static int note_view(struct cno__loan *loan, struct cno_buffer_t piece, size_t at) {
+    size_t offset = (size_t)((uintptr_t)piece.data - (uintptr_t)loan->body.data);
+    if (!piece.size || offset >= loan->body.size || loan->count == loan->room)
+        return 0;
+    loan->views[loan->count++] = (struct cno_view_t){at, offset, piece.size};
+    return 1;
+}
+
 static int on_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
     struct cno_batch_t *b = data;
     struct cno__writer w = {b->out, b->out_size, b->out_room, 0};
     for (size_t i = 0; i < count; i++)
-        cno__put_raw(&w, pieces[i].data, pieces[i].size);
+        if (!b->loan || !note_view(b->loan, pieces[i], w.size))
+            cno__put_raw(&w, pieces[i].data, pieces[i].size);
     b->out = w.data;
     b->out_room = w.room;
     if (w.failed)
@@ -276,4 +293,14 @@ int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, s
         .method = {method, method_size}, .path = {path, path_size}, .flags = CNO_MESSAGE_FINAL};
     int r = read_fields(&msg, list, fields, fields_size);
     return r ? r : cno_write_push(&b->conn, parent, &msg);
+}
+
+int cno_batch_lend(struct cno_batch_t *b, uint32_t stream, const char *data, size_t size, int final,
+                   struct cno_view_t *views, size_t *count) {
+    struct cno__loan loan = {{data, size}, views, *count, 0};
+    b->loan = &loan;
+    int taken = cno_write_data(&b->conn, stream, data, size, final);
+    b->loan = NULL;
+    *count = loan.count;
+    return taken;
 }

@@ -22,6 +22,7 @@ import pytest
 from peer import Peer, answer, both, h1, note
 from wire import soon
 
+from cno.engine import fast
 from cno.engine.binding import ADDRESSES
 from cno.process import compiled
 
@@ -35,7 +36,7 @@ def test_it_is_what_serves() -> None:
     assert compiled.REQUEST is _fast.Request
     assert compiled.CONNECTION.make_reply is _fast.Reply
     assert issubclass(compiled.CONNECTION, _fast.Connection)
-    assert not compiled.WHY_NOT
+    assert not fast.WHY_NOT
 
 
 def test_none_is_returned_with_a_reference() -> None:
@@ -79,7 +80,7 @@ def test_an_engine_of_another_build_is_refused() -> None:
     from cno.engine import _fast
 
     with pytest.raises(ImportError, match="different builds"):
-        _fast.bind((ADDRESSES[0] + 8, *ADDRESSES[1:]), (0, 0, True), {})
+        _fast.connect((ADDRESSES[0] + 8, *ADDRESSES[1:]))
 
 
 @both

@@ -1,0 +1,23 @@
+"""The compiled twins of small classes and functions, cno.engine._fast, where they are there.
+
+With CNO_NO_EXTENSIONS in the environment they are not used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+# The module, or None, and why it is None.
+MODULE: Any = None
+WHY_NOT = ""
+
+if os.environ.get("CNO_NO_EXTENSIONS"):
+    WHY_NOT = "CNO_NO_EXTENSIONS is set"
+else:
+    try:
+        from cno.engine import _fast
+    except ImportError as error:
+        WHY_NOT = f"cno.engine._fast cannot be imported: {error}"
+    else:
+        MODULE = _fast
