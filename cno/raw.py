@@ -79,6 +79,7 @@ class Connection:
         self._untold: deque[Event] = deque()
         self._telling = False
         self._fault: ProtocolError | None = None
+        self._refused: tuple[str, bytes] | None = None
 
     # ---- life ---------------------------------------------------------------------------------
 
@@ -158,6 +159,13 @@ class Connection:
         """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
         data_received(b"") goes on with them."""
         return self._engine.pending
+
+    @property
+    def refused(self) -> tuple[str, bytes] | None:
+        """In on_fault of a server: method and target of the request that was refused, each empty
+        where it is not known or malformed. None when the fault was not about the head of a request,
+        and outside of on_fault."""
+        return self._refused
 
     def open_flow(self, stream: int, size: int) -> None:
         """With manual_flow: `size` octets of this stream's body were used up. Nothing where there
@@ -334,11 +342,13 @@ class Connection:
                 if event[0] == CNO_EVENT_FAULT:
                     fault = ProtocolError(event[5], event[2], event[3], int(event[4]))
                     self._fault = self._fault if event[1] else fault
+                    self._refused = None if event[6] is None else (event[6], event[7])
                     self.on_fault(event[1], fault)
                 else:
                     _TELLERS[event[0]](self, *event[1:])
         finally:
             self._telling = False
+            self._refused = None
         if self._fault is not None:
             fault, self._fault = self._fault, None
             try:

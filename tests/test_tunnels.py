@@ -221,7 +221,7 @@ def test_a_gateway_is_told_of_websockets_on_http2() -> None:
     assert heads(engine, frame(f"HEADERS 3 {connect}x")) == []
     assert heads(engine, frame("HEADERS 5 END_HEADERS :method=CONNECT :authority=a:1")) == []
     assert list(frames.lines(engine.output())) == [
-        f"HEADERS {stream} END_STREAM|END_HEADERS :status=501" for stream in (3, 5)
+        f"HEADERS {stream} END_STREAM|END_HEADERS :status=501 content-length=0" for stream in (3, 5)
     ]
 
 

@@ -302,7 +302,9 @@ static int begin_block(struct cno_connection_t *c, const struct cno__frame *fram
 }
 
 int cno__h2_headers(struct cno_connection_t *c, struct cno__frame *frame) {
-    const struct cno__fault *fault = cno__frame_strip(frame);
+    // Most HEADERS have nothing in front of the fragment, nor behind it.
+    int plain = !(frame->flags & (CNO_FLAG_PADDED | CNO_FLAG_PRIORITY));
+    const struct cno__fault *fault = plain ? NULL : cno__frame_strip(frame);
     return fault ? cno__refuse(c, fault, 0)
                  : begin_block(c, frame, frame->stream, frame->self_dependent ? SELF_DEPENDENT : 0);
 }

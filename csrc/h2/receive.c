@@ -257,15 +257,15 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return read_preface(c, in);
     if (in->size < CNO_FRAME_HEADER_SIZE)
         return CNO__MORE;
-    if (!(c->flags & CNO_CONN_SETTINGS) && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
+    int is_first = !(c->flags & CNO_CONN_SETTINGS);
+    if (is_first && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
         return cno__refuse(c, &HTTP1_PEER, 0);
     struct cno__frame frame = cno__frame_decode(in->data);
     const struct cno__fault *fault =
         cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);
     if (fault)
         return cno__refuse(c, fault, 0);
-    if (!(c->flags & CNO_CONN_SETTINGS) &&
-        (frame.type != CNO_FRAME_SETTINGS || (frame.flags & CNO_FLAG_ACK)))
+    if (is_first && (frame.type != CNO_FRAME_SETTINGS || (frame.flags & CNO_FLAG_ACK)))
         return cno__refuse(c, &NO_SETTINGS, 0);
     if (c->block_stream &&
         (frame.type != CNO_FRAME_CONTINUATION || frame.stream != c->block_stream))

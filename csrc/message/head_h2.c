@@ -76,12 +76,12 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
     struct pseudo pseudo = {0};
     struct cno_buffer_t host = {0};
     const struct cno__fault *fault = read_block(list, &count, 1, &pseudo, &host, meta);
+    const uint8_t *seen = pseudo.seen;
+    msg->method = pseudo.value[CNO_NAME_P_METHOD];  // known even of a block with a fault
+    msg->path = pseudo.value[CNO_NAME_P_PATH];
     if (fault)
         return fault;
-    const uint8_t *seen = pseudo.seen;
     struct cno_buffer_t authority = pseudo.value[CNO_NAME_P_AUTHORITY];
-    msg->method = pseudo.value[CNO_NAME_P_METHOD];
-    msg->path = pseudo.value[CNO_NAME_P_PATH];
     msg->headers = list;
     msg->headers_len = count;
     meta->method = (uint8_t)cno__method(msg->method);
