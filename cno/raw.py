@@ -161,8 +161,9 @@ class Connection:
 
     @property
     def refused(self) -> tuple[str, bytes] | None:
-        """In on_fault: the method and the target of the request whose head was refused, empty where
-        they are not known; None when it was something else, and at any other time."""
+        """In on_fault of a server: method and target of the request that was refused, each empty
+        where it is not known or malformed. None when the fault was not about the head of a request,
+        and outside of on_fault."""
         return self._refused
 
     def open_flow(self, stream: int, size: int) -> None:
@@ -347,6 +348,7 @@ class Connection:
                     _TELLERS[event[0]](self, *event[1:])
         finally:
             self._telling = False
+            self._refused = None
         if self._fault is not None:
             fault, self._fault = self._fault, None
             try:

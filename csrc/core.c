@@ -283,8 +283,8 @@ int cno_write_message(struct cno_connection_t *c, uint32_t stream, const struct 
     // An event that the head fired may have ended the stream, or written a part of the body.
     if (c->mode == CNO_MODE_OVER || s->writing != CNO_AT_BODY)
         return leave(c, cno__gone(stream));
-    if (check_left(s, size, final))
-        return leave(c, CNO_ERROR);
+    if (s->write_sized && size > s->write_left)
+        return leave(c, check_left(s, size, final));
     return leave(c, c->protocol->write_data(c, s, data, size, final));
 }
 

@@ -1,5 +1,5 @@
-// What an application answers through a batch: its fields and the default ones, names in lower case,
-// the length. Knows core.h and nothing behind it, and no events.
+// The responses of an application through a batch: default fields, names in lower case,
+// Content-Length. Uses only the public functions of a connection, and knows no events.
 #include <string.h>
 
 #include "batch/answer.h"
@@ -10,16 +10,16 @@
 #include "batch/marshal.h"
 
 struct cno_defaults_t {
-    struct cno_fields_t fields;  // in `list`
+    struct cno_fields_t fields;  // points to `list`
     struct cno_header_t list[CNO_MAX_DEFAULTS];
-    char *text;  // what the fields point into
+    char *text;  // the marshalled list that the fields point into
 };
 
 const struct cno_fields_t *cno__defaults_fields(const struct cno_defaults_t *defaults) {
     return defaults ? &defaults->fields : NULL;
 }
 
-// The fields of an answer: the defaults that the application did not set, then its own.
+// The fields of a response: the default fields that the application did not set, then its own.
 struct answer {
     struct cno_header_t list[CNO_MAX_HEADERS_OUT];
     size_t count;
@@ -50,8 +50,8 @@ static void add_length(struct answer *answer, size_t size) {
         (struct cno_header_t){{"content-length", 14}, {at, (size_t)(end - at)}, 0, 0};
 }
 
-// Lowers the names of list[0..count) into a copy where any has capitals. Returns the copy, to be
-// released, or NULL when none was needed; *failed is set when there is no memory.
+// Makes the names of list[0..count) lower-case, in a copy, if any has capitals. Returns the copy,
+// which the caller releases, or NULL if none was needed. Sets *failed when there is no memory.
 static char *lower_names(struct cno_header_t *list, size_t count, int *failed) {
     size_t size = 0;
     int any = 0;
@@ -87,7 +87,7 @@ int cno_batch_respond(struct cno_batch_t *b, uint32_t stream, int code,
         has_length |= same_name(list[i].name, (struct cno_buffer_t){"content-length", 14});
     memcpy(answer.list + answer.count, list, count * sizeof(*list));
     answer.count += count;
-    // The response to HEAD has the length of that to GET (RFC 9110 section 9.3.2).
+    // A response to HEAD has the length that a response to GET would have (RFC 9110 section 9.3.2).
     if (total >= 0 && !has_length && cno__response_takes_body(code, CNO__METHOD_OTHER))
         add_length(&answer, (size_t)total);
     char *copy =

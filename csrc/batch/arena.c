@@ -1,9 +1,10 @@
-// The arenas of a batch: events as one marshalled list, and the output that was not taken yet.
+// The buffers of a batch: the events as one marshalled list, and the output that the caller has not
+// taken.
 #include "batch/arena.h"
 
 #include <string.h>
 
-// Bytes of arena that an idle connection may keep.
+// Bytes of each buffer that an idle connection may keep.
 #define ARENA_KEEP 4096
 
 static struct cno__writer events_of(struct cno_batch_t *b) {

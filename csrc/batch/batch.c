@@ -1,5 +1,5 @@
-// A ready-made client of the public callbacks: every event goes into one arena, the output into another.
-// Knows the public headers and nothing behind them.
+// The batch: callbacks that write every event into one buffer and the output into another, and the
+// functions that call the engine. Uses only the public functions of a connection.
 #include "batch.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "batch/gateway.h"
 #include "config.h"
 
-// Tells of a stream whose head did not come with its beginning.
+// Writes a START event for a stream that has begun and whose head has not come yet.
 static int tell_start(struct cno_batch_t *b) {
     uint32_t stream = b->started;
     b->started = 0;
@@ -57,7 +57,7 @@ static int on_start(void *data, uint32_t stream) {
     return 0;
 }
 
-// A gateway is no tunnel: CONNECT is answered here (RFC 9110 section 9.3.6).
+// A gateway opens no tunnels, so CONNECT gets a 501 response here (RFC 9110 section 9.3.6).
 static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
     struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
     b->started = 0;
@@ -143,7 +143,7 @@ static int on_flow(void *data, uint32_t stream) {
 static int on_push(void *data, uint32_t stream, const struct cno_message_t *msg, uint32_t parent) {
     struct cno_batch_t *b = data;
     if (b->started == stream)
-        b->started = 0;  // PUSH says so
+        b->started = 0;  // PUSH implies START
     struct cno__writer w = cno__event(b, CNO_EVENT_PUSH, stream, 6);
     cno__put_int(&w, (int32_t)parent);
     cno__put_ascii(&w, msg->method.data, msg->method.size);
@@ -249,9 +249,9 @@ int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     return tell_start(b) || r || b->events_size > INT32_MAX ? CNO_ERROR : (int)b->events_size;
 }
 
-// ---- writing, which has events of its own ------------------------------------------------------
+// ---- writing, which may fire events too --------------------------------------------------------
 
-// The fields of a message, from the marshalled list.
+// Reads the fields of a message from a marshalled list.
 static int read_fields(struct cno_message_t *msg, struct cno_header_t list[CNO_MAX_HEADERS_OUT],
                        const char *fields, size_t size) {
     long count = cno__read_fields(fields, size, list, CNO_MAX_HEADERS_OUT);
@@ -271,7 +271,7 @@ int cno_batch_head(struct cno_batch_t *b, uint32_t stream, int code, const char 
     int r = read_fields(&msg, list, fields, fields_size);
     if (!r)
         r = cno_write_head(&b->conn, stream, &msg, final);
-    return tell_start(b) ? CNO_ERROR : r;  // a request of ours has no head to be told with
+    return tell_start(b) ? CNO_ERROR : r;  // of a request, START comes by itself
 }
 
 int cno_batch_message(struct cno_batch_t *b, uint32_t stream, int code, const char *method,

@@ -1,5 +1,6 @@
-// What a gateway (an application server for ASGI or WSGI) is given of a request: the path decoded, the query
-// apart, `host` for `:authority`, cookies joined, the method in upper case. Knows no events.
+// The form in which a gateway, an application server for ASGI or WSGI, is given a request: the path
+// decoded and without the query, `host` for `:authority`, cookies joined, the method in upper case.
+// Knows no events.
 #include "batch/gateway.h"
 
 #include <string.h>
@@ -7,7 +8,8 @@
 #include "config.h"
 #include "message/chars.h"
 
-// One cookie field with all crumbs (RFC 9113 section 8.2.3), in place of the first.
+// Writes one cookie field that joins all cookie fields (RFC 9113 section 8.2.3), in place of the
+// first.
 static void put_cookies(struct cno__writer *w, const struct cno_header_t *list, size_t first,
                         size_t count) {
     size_t size = 0, after = 0;
@@ -65,7 +67,7 @@ static void put_gateway_fields(struct cno__writer *w, const struct cno_header_t 
     cno__put_count(w, at, kept);
 }
 
-// Decodes %XX once; what is not an escape stays as it is (RFC 3986 section 2.4).
+// Writes a path with %XX decoded once (RFC 3986 section 2.4). A % that begins no escape stays.
 static void put_decoded(struct cno__writer *w, struct cno_buffer_t path) {
     char text[CNO_MAX_H1_LINE], *decoded = text, *heap = NULL;
     if (!memchr(path.data, '%', path.size)) {
@@ -129,7 +131,7 @@ int cno__gateway_asks_websocket(const struct cno_message_t *msg) {
     return 0;
 }
 
-// ASGI and WSGI know methods in upper case only.
+// Makes a method upper-case, as ASGI and WSGI demand.
 static void upper(struct cno__writer *w, size_t size) {
     if (w->failed)
         return;

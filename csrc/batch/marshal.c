@@ -1,12 +1,12 @@
-// The subset of CPython's marshal format that batch.* speaks: numbers are little-endian, every
-// value begins with one octet that says its type.
+// The part of CPython's marshal format that a batch uses: numbers are little-endian, and every
+// value begins with one byte that is its type.
 #include "batch/marshal.h"
 
 #include <string.h>
 
 // ---- writing -----------------------------------------------------------------------------------
 
-// Room for `size` more octets, or NULL.
+// Room for `size` more bytes, or NULL.
 static char *room(struct cno__writer *w, size_t size) {
     if (w->room - w->size >= size)
         return w->data + w->size;
@@ -112,7 +112,7 @@ void cno__put_ascii(struct cno__writer *w, const char *data, size_t size) {
     w->size += size + 2;
 }
 
-// Octets of the UTF-8 sequence at data, or 0 when it is none.
+// The size of the UTF-8 sequence at data, or 0 if it is malformed.
 static size_t utf8_sequence(const unsigned char *p, size_t size) {
     size_t length = p[0] < 0x80   ? 1
                     : p[0] < 0xc2 ? 0
@@ -152,11 +152,12 @@ struct reader {
     const unsigned char *at, *end;
 };
 
-// The type octet and the number behind it, for values that have one; 0 when the input ends early.
+// Reads the type byte, and the number behind it for types that have one. Returns 0 when the input
+// ends.
 static int read_head(struct reader *r, uint32_t *number) {
     if (r->at == r->end)
         return 0;
-    int type = *r->at++ & 0x7f;  // the high bit only marks values that marshal could refer to again
+    int type = *r->at++ & 0x7f;  // the high bit only marks values that may be referred to again
     size_t width = type == ')' || type == 'z' || type == 'Z' ? 1
                    : type == '[' || type == '(' || type == 's' || type == 'u' || type == 't' ||
                            type == 'a' || type == 'A' || type == 'i'

@@ -1,5 +1,5 @@
-// Header blocks that are written: which of the caller's fields HTTP/2 sends, in which order (RFC 9113
-// sections 8.2 and 8.3), and the frames that carry them.
+// Header blocks that are written: the fields of a message in the order of HTTP/2 (RFC 9113 sections
+// 8.2 and 8.3), and the frames that carry the encoded block.
 #include "h2/h2.h"
 
 #include <string.h>
@@ -9,8 +9,8 @@ static void block_add(struct cno__block *block, const char *name, size_t size,
     block->list[block->count++] = (struct cno_header_t){{name, size}, value, 0, 0};
 }
 
-// Checks the caller's fields and puts them into the block, pseudo-fields first: of these only the
-// `allowed` ones may be there.
+// Checks the caller's fields and adds them to the block, pseudo-fields first. `allowed` is the set
+// of pseudo-fields that the caller may give.
 static int block_fields(struct cno__block *block, const struct cno_header_t *list, size_t count,
                         unsigned allowed, int no_length) {
     uint8_t ids[CNO_MAX_HEADERS_OUT];
@@ -76,7 +76,8 @@ int cno__h2_make_block(struct cno__block *block, const struct cno_message_t *msg
     return block_request(block, msg);
 }
 
-// Cuts the block that begins at `start` in c->out into frames: the first has its header already.
+// Splits the encoded block at `start` in c->out into frames. Room for the header of the first frame
+// is in front of it.
 static int split_block(struct cno_connection_t *c, size_t start, uint8_t type, uint8_t flags,
                        uint32_t stream) {
     size_t max = c->settings[CNO_REMOTE].max_frame_size;
@@ -115,7 +116,7 @@ int cno__h2_write_block(struct cno_connection_t *c, uint8_t flags, uint32_t stre
     uint8_t type = promised ? CNO_FRAME_PUSH_PROMISE : CNO_FRAME_HEADERS;
     if (cno_hpack_encode(&c->encoder, &c->out, list, count) ||
         split_block(c, start, type, flags, stream)) {
-        c->mode = CNO_MODE_OVER;  // the peer's table no longer matches ours
+        c->mode = CNO_MODE_OVER;  // the HPACK tables of the two sides differ now
         c->out.size = start;
         return CNO_ERROR;
     }

@@ -1,10 +1,10 @@
-// Flow control (RFC 9113 section 5.2): WINDOW_UPDATE, both ways.
+// Flow control (RFC 9113 section 5.2): WINDOW_UPDATE in both directions.
 #include "h2/h2.h"
 
 const struct cno__fault cno__h2_window_overflow =
     CNO__FAULT(0, FLOW_CONTROL_ERROR, "window-overflow", "window beyond 2^31-1 (RFC 9113 6.9.1)");
-static const struct cno__fault WINDOW_ZERO =
-    CNO__FAULT(0, PROTOCOL_ERROR, "window-zero", "WINDOW_UPDATE of nothing (RFC 9113 6.9)");
+static const struct cno__fault WINDOW_ZERO = CNO__FAULT(
+    0, PROTOCOL_ERROR, "window-zero", "WINDOW_UPDATE with an increment of 0 (RFC 9113 6.9)");
 
 void cno__h2_give_back(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t size) {
     size = size < s->held ? size : s->held;
@@ -40,7 +40,7 @@ int cno__h2_on_window_update(struct cno_connection_t *c, struct cno__frame *fram
     if (s && s->state == CNO_STREAM_RESERVED_REMOTE)
         return cno__h2_refuse_unreadable(c, s);
     if (frame->stream && (!s || s->writing == CNO_AT_END))
-        return CNO_OK;  // it crossed the end of the stream on its way (section 5.1)
+        return CNO_OK;  // the frame and the end of the stream crossed on their way (section 5.1)
     if (!delta)
         return cno__h2_refuse_frame(c, s, &WINDOW_ZERO);
     if (cno__window_open(s ? &s->window_send : &c->window_send, delta))

@@ -1,5 +1,4 @@
-// HTTP/2 frames as octets. Knows the layout of every frame type and nothing of streams or
-// connections.
+// HTTP/2 frames as bytes: the layout of every frame type. Knows no streams and no connections.
 #include "h2/frame.h"
 
 #include "core.h"
@@ -26,8 +25,9 @@ void cno__frame_encode(void *header, uint32_t size, uint8_t type, uint8_t flags,
 
 static const struct cno__fault TOO_LARGE = CNO__FAULT(
     0, FRAME_SIZE_ERROR, "frame-too-large", "frame above SETTINGS_MAX_FRAME_SIZE (RFC 9113 4.2)");
-static const struct cno__fault BAD_SIZE = CNO__FAULT(
-    0, FRAME_SIZE_ERROR, "bad-frame-size", "frame of a size its type cannot have (RFC 9113 6)");
+static const struct cno__fault BAD_SIZE =
+    CNO__FAULT(0, FRAME_SIZE_ERROR, "bad-frame-size",
+               "frame of a size that its type cannot have (RFC 9113 6)");
 static const struct cno__fault NO_STREAM = CNO__FAULT(
     0, PROTOCOL_ERROR, "frame-without-stream", "frame of this type on stream 0 (RFC 9113 6)");
 static const struct cno__fault HAS_STREAM =
@@ -35,8 +35,9 @@ static const struct cno__fault HAS_STREAM =
 static const struct cno__fault BAD_PADDING = CNO__FAULT(
     0, PROTOCOL_ERROR, "bad-padding", "padding longer than the frame (RFC 9113 6.1, 6.2)");
 
-// Which stream ids a type may carry, and its size where it is fixed or has a lower bound. That of
-// PRIORITY is too, but to be wrong about it costs one stream and not the connection (section 6.3).
+// The stream ids that a type may have, and its size where that is fixed or has a lower bound. The
+// size of PRIORITY is fixed too, but a wrong one is an error of the stream and not of the
+// connection (section 6.3), so receive.c checks it.
 enum { ANY, ON_STREAM, ON_CONNECTION };
 static const struct {
     uint8_t where, min_size, exact;

@@ -1,4 +1,4 @@
-// HTTP/2 frames as octets (RFC 9113 section 4): pure decoders and encoders that know no connection.
+// HTTP/2 frames as bytes (RFC 9113 section 4): pure decoders and encoders that know no connection.
 #pragma once
 
 #include <stddef.h>
@@ -29,7 +29,7 @@ enum CNO_FRAME_FLAGS {
     CNO_FLAG_PRIORITY = 0x20,
 };
 
-// RFC 9113 section 6.5.2, RFC 8441 section 3, RFC 9218 section 2.1.
+// The identifiers of settings: RFC 9113 section 6.5.2, RFC 8441 section 3, RFC 9218 section 2.1.
 enum CNO_SETTING {
     CNO_SETTING_HEADER_TABLE_SIZE = 0x1,
     CNO_SETTING_ENABLE_PUSH = 0x2,
@@ -44,26 +44,27 @@ enum CNO_SETTING {
 #define CNO_FRAME_HEADER_SIZE 9
 
 struct cno__frame {
-    uint32_t size;  // octets of payload
+    uint32_t size;  // bytes of payload
     uint8_t type;
     uint8_t flags;
     uint8_t
         self_dependent;  // HEADERS, once stripped: the stream depends on itself (RFC 7540 5.3.1)
     uint32_t stream;
-    const unsigned char *payload;  // all `size` octets; NULL for DATA, which is streamed
+    const unsigned char *payload;  // all `size` bytes; NULL for DATA, which is read piece by piece
 };
 
-// Reads the nine octets of a frame header.
+// Reads a frame header of CNO_FRAME_HEADER_SIZE bytes.
 struct cno__frame cno__frame_decode(const void *header);
 
-// Writes the nine octets of a frame header.
+// Writes a frame header of CNO_FRAME_HEADER_SIZE bytes.
 void cno__frame_encode(void *header, uint32_t size, uint8_t type, uint8_t flags, uint32_t stream);
 
-// What can be said against a frame from its header alone: its size and its stream id (section 6).
+// The fault of a frame that its header alone shows, in its size or stream id (section 6); NULL if
+// none.
 const struct cno__fault *cno__frame_check(const struct cno__frame *, uint32_t max_frame_size);
 
-// Cuts the pad length, the priority fields and the padding of HEADERS and PUSH_PROMISE off, leaving
-// the fragment (and the promised id) in place, and sets self_dependent.
+// Removes the pad length, the priority fields and the padding of HEADERS and PUSH_PROMISE, so that
+// the fragment (behind the promised id) remains, and sets self_dependent. Returns a fault or NULL.
 const struct cno__fault *cno__frame_strip(struct cno__frame *);
 
 static inline uint32_t cno__read4(const unsigned char *p) {

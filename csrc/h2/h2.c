@@ -1,11 +1,11 @@
-// What HTTP/2 does for a connection (struct cno__protocol). Frames are read by receive.c and written by
-// send.c.
+// The functions of HTTP/2 that a connection calls (struct cno__protocol). receive.c reads frames,
+// send.c writes them.
 #include "h2/h2.h"
 
 const char cno__preface[24] = {'P', 'R', 'I',  ' ',  '*',  ' ',  'H', 'T', 'T',  'P',  '/',  '2',
                                '.', '0', '\r', '\n', '\r', '\n', 'S', 'M', '\r', '\n', '\r', '\n'};
 
-// Whether more bytes complete a frame is for step to say.
+// cno__h2_step finds out whether a frame is complete.
 static int waits(struct cno_connection_t *c, const char *data, size_t size) {
     (void)c;
     (void)data;
@@ -31,7 +31,8 @@ static int released(struct cno_connection_t *c, struct cno_stream_t *s) {
     return cno__h2_open_window(c, NULL);
 }
 
-// The peer learns what became of its streams, whoever began the end (RFC 9113 section 6.8).
+// Tells the peer which of its streams were served, whichever side began the end (RFC 9113 section
+// 6.8).
 static int farewell(struct cno_connection_t *c) {
     if (c->goaway[CNO_LOCAL] < CNO__STREAM_MAX)
         return CNO_OK;

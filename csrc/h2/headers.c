@@ -1,20 +1,21 @@
-// HTTP/2 on a connection: the frames that carry field blocks (HEADERS, PUSH_PROMISE, CONTINUATION),
-// the messages that they make (RFC 9113 section 8), and the streams that begin with one. Knows
-// nothing of HTTP/1.
+// HTTP/2 on a connection: the frames that carry header blocks (HEADERS, PUSH_PROMISE,
+// CONTINUATION), the messages in them (RFC 9113 section 8), and the streams that begin with one.
 #include "h2/h2.h"
 
 #include "message/priority.h"
 
 static const struct cno__fault LONE_CONTINUATION =
-    CNO__FAULT(0, PROTOCOL_ERROR, "lone-continuation", "CONTINUATION of nothing (RFC 9113 6.10)");
+    CNO__FAULT(0, PROTOCOL_ERROR, "lone-continuation",
+               "CONTINUATION outside of a header block (RFC 9113 6.10)");
 static const struct cno__fault CONTINUATION_FLOOD =
     CNO__FAULT(0, ENHANCE_YOUR_CALM, "continuation-flood", "header block in too many pieces");
 static const struct cno__fault BAD_STREAM_ID =
-    CNO__FAULT(0, PROTOCOL_ERROR, "bad-stream-id", "stream id of the other side (RFC 9113 5.1.1)");
+    CNO__FAULT(0, PROTOCOL_ERROR, "bad-stream-id",
+               "stream id that only the other side may use (RFC 9113 5.1.1)");
 static const struct cno__fault OLD_STREAM_ID = CNO__FAULT(
     0, PROTOCOL_ERROR, "old-stream-id", "stream id below an earlier one (RFC 9113 5.1.1)");
-static const struct cno__fault UNWANTED_PUSH =
-    CNO__FAULT(0, PROTOCOL_ERROR, "unwanted-push", "PUSH_PROMISE nobody asked for (RFC 9113 8.4)");
+static const struct cno__fault UNWANTED_PUSH = CNO__FAULT(
+    0, PROTOCOL_ERROR, "unwanted-push", "PUSH_PROMISE that was not allowed (RFC 9113 8.4)");
 static const struct cno__fault TOO_MANY_STREAMS = CNO__FAULT(
     0, REFUSED_STREAM, "too-many-streams", "above MAX_CONCURRENT_STREAMS (RFC 9113 5.1.2)");
 static const struct cno__fault AFTER_GOAWAY =
@@ -37,7 +38,8 @@ static const struct cno__fault TOO_LARGE = CNO__FAULT(
 const struct cno__fault cno__h2_length_mismatch = CNO__FAULT(
     0, PROTOCOL_ERROR, "length-mismatch", "DATA and content-length differ (RFC 9113 8.1.1)");
 
-// In the place of a promised stream id, for HEADERS of a stream that depends on itself: no id is that high.
+// Used in place of a promised stream id for HEADERS of a stream that depends on itself. No id is
+// that high.
 #define SELF_DEPENDENT UINT32_MAX
 
 // ---- messages ----------------------------------------------------------------------------------
@@ -52,7 +54,8 @@ int cno__h2_finish_reading(struct cno_connection_t *c, struct cno_stream_t *s,
     return cno__stream_half_close(c, s, CNO_REMOTE);
 }
 
-// A client's request for a tunnel is answered: if it is not granted, we have nothing more to say.
+// Client: the response to a request for a tunnel has come. If it does not grant the tunnel, our
+// message is complete.
 static int settle_tunnel(struct cno_connection_t *c, struct cno_stream_t *s,
                          struct cno_message_t *msg) {
     if (cno__grants_tunnel(s, msg->code)) {
@@ -74,7 +77,8 @@ static int take_head(struct cno_connection_t *c, struct cno_stream_t *s, struct 
         return r;
     if (!informational)
         s->reading = CNO_AT_BODY;
-    // A HEAD, 204 or 304 response has no content, whatever length it says (RFC 9110 section 6.4.1).
+    // A response to HEAD, and a 204 or 304, has no content, whatever its Content-Length (RFC 9110
+    // section 6.4.1).
     int has_body = !msg->code || cno__response_has_body(msg->code, s->method);
     int is_empty = !has_body && s->method != CNO__METHOD_CONNECT;
     s->read_sized = has_body ? meta->has_length : is_empty && !informational;
@@ -102,7 +106,7 @@ static int take_trailers(struct cno_connection_t *c, struct cno_stream_t *s,
     return fault ? cno__h2_refuse_stream(c, s, fault) : cno__h2_finish_reading(c, s, &tail);
 }
 
-// The pseudo-fields of a block that is too large, as far as they were stored.
+// Sets method and path to those of a block that is too large, if they were stored.
 static void peek_request(const struct cno_hpack_fields_t *fields, struct cno_message_t *msg) {
     size_t size = 0;
     for (size_t i = 0; i < fields->count && i < fields->capacity; i++) {
@@ -118,7 +122,8 @@ static void peek_request(const struct cno_hpack_fields_t *fields, struct cno_mes
     }
 }
 
-// The next fault that is told is about this request: what is well-formed of its start goes with it.
+// Makes a request the one that cno_refused returns during the next on_fault. Method and path are
+// kept if they are well-formed.
 static void note_refused(struct cno_connection_t *c, struct cno_message_t *msg) {
     if (!cno__name_is_token(msg->method.data, msg->method.size))
         msg->method.size = 0;
@@ -128,7 +133,8 @@ static void note_refused(struct cno_connection_t *c, struct cno_message_t *msg) 
     c->refused = cno__is_server(c) ? msg : NULL;
 }
 
-// 431 and the end of a stream whose head was larger than we take; the HPACK table is in sync.
+// Responds with 431 to a request whose head is above the limits, and ends the stream. The HPACK
+// table is in sync.
 static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s,
                             const struct cno_hpack_fields_t *fields, int end_stream) {
     if (!cno__is_server(c) || s->writing != CNO_AT_HEAD)
@@ -143,7 +149,7 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s,
     if (cno__tell_fault(c, s->id, &TOO_LARGE, TOO_LARGE.status))
         return CNO_ERROR;
     msg.headers_len = cno__refusal_fields(c->refusal_fields, list);
-    if (s->writing != CNO_AT_HEAD)  // on_fault answered it, or reset it
+    if (s->writing != CNO_AT_HEAD)  // on_fault has written a response, or reset the stream
         return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
     if (cno__h2_write_head(c, s, &msg, 0, 1))
         return CNO_ERROR;
@@ -152,7 +158,7 @@ static int answer_too_large(struct cno_connection_t *c, struct cno_stream_t *s,
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, CNO_RST_NO_ERROR);
 }
 
-// A stream that is not begun: the application does not hear of it.
+// Refuses a new stream of the peer. The application is not told of it.
 static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno__fault *fault) {
     unsigned char payload[4];
     int r = cno__h2_spend_reset(c);
@@ -165,7 +171,7 @@ static int refuse_new(struct cno_connection_t *c, uint32_t id, const struct cno_
                : cno__h2_write_frame(c, CNO_FRAME_RST_STREAM, 0, id, payload, 4);
 }
 
-// A stream the client wants to begin: opened or refused.
+// Opens or refuses a new stream of a client.
 static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
     const struct cno__fault *fault = NULL;
     if (c->flags & CNO_CONN_CLOSING)
@@ -180,7 +186,7 @@ static int begin_stream(struct cno_connection_t *c, uint32_t id, struct cno_stre
     return *s ? CNO_OK : CNO_ERROR;
 }
 
-// Which stream a complete block is for; NULL without an error when it is to be ignored.
+// Sets *s to the stream of a complete block, or to NULL when the block is to be ignored.
 static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stream_t **s) {
     *s = cno__stream_find(c, id);
     if (*s)
@@ -200,7 +206,7 @@ static int block_target(struct cno_connection_t *c, uint32_t id, struct cno_stre
     }
 }
 
-// The client's side of a push: a request that we did not make (section 8.4).
+// Client: takes the promised request of a push (section 8.4).
 static int take_promise(struct cno_connection_t *c, uint32_t parent, uint32_t id,
                         struct cno_header_t *list, size_t count, int too_large) {
     struct cno_message_t msg = {0};
@@ -244,7 +250,7 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
     }
     struct cno_stream_t *s = NULL;
     int r = block_target(c, id, &s);
-    if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended it
+    if (r || !s || s->state == CNO_STREAM_CLOSED)  // on_stream_start may have ended the stream
         return r;
     if (unfit)
         return promised ? cno__h2_refuse_stream(c, s, &cno__h2_self_dependency)
@@ -277,7 +283,7 @@ static int take_fields(struct cno_connection_t *c, uint32_t id, uint32_t promise
 static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised, int end_stream,
                       struct cno_buffer_t block) {
     int r = take_fields(c, id, promised, end_stream, block);
-    // A large head must not be kept until the next one.
+    // The memory of a large head is released now, not with the next head.
     if (c->decoder.dead || c->decoder.text.room > CNO_BUFFER_KEEP)
         cno_hpack_release(&c->decoder);
     return r;
@@ -285,7 +291,7 @@ static int take_block(struct cno_connection_t *c, uint32_t id, uint32_t promised
 
 // ---- frames ------------------------------------------------------------------------------------
 
-// HEADERS and PUSH_PROMISE: decoded in place when complete, else collected.
+// Begins a header block: decodes it in place if it is complete, else collects its fragments.
 static int begin_block(struct cno_connection_t *c, const struct cno__frame *frame, uint32_t stream,
                        uint32_t promised) {
     struct cno_buffer_t fragment = {(const char *)frame->payload, frame->size};
@@ -302,7 +308,9 @@ static int begin_block(struct cno_connection_t *c, const struct cno__frame *fram
 }
 
 int cno__h2_headers(struct cno_connection_t *c, struct cno__frame *frame) {
-    const struct cno__fault *fault = cno__frame_strip(frame);
+    // Most HEADERS have nothing in front of the fragment, nor behind it.
+    int plain = !(frame->flags & (CNO_FLAG_PADDED | CNO_FLAG_PRIORITY));
+    const struct cno__fault *fault = plain ? NULL : cno__frame_strip(frame);
     return fault ? cno__refuse(c, fault, 0)
                  : begin_block(c, frame, frame->stream, frame->self_dependent ? SELF_DEPENDENT : 0);
 }
@@ -312,7 +320,7 @@ int cno__h2_push_promise(struct cno_connection_t *c, struct cno__frame *frame) {
     if (fault)
         return cno__refuse(c, fault, 0);
     struct cno_stream_t *parent = cno__stream_find(c, frame->stream);
-    // A parent that we reset may have been promised upon before the server knew (section 5.1).
+    // The server may have sent the promise before it knew that its parent was reset (section 5.1).
     if (cno__is_server(c) || !c->settings[CNO_LOCAL].enable_push || !(frame->stream & 1) ||
         cno__is_idle(c, frame->stream) ||
         (parent ? parent->reading == CNO_AT_END : !cno__stream_was_cancelled(c, frame->stream)))

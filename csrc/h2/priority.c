@@ -1,5 +1,5 @@
-// PRIORITY_UPDATE (RFC 9218 section 7.1): what a client says about its streams, before and after they
-// are begun. Knows no other frame.
+// PRIORITY_UPDATE (RFC 9218 section 7.1): the priorities that a client gives to streams before and
+// after they begin. Knows no other frame.
 #include "message/priority.h"
 
 #include "h2/h2.h"
@@ -15,7 +15,7 @@ static const struct cno__fault TOO_MANY =
     CNO__FAULT(0, PROTOCOL_ERROR, "too-many-priorities",
                "priorities of more streams than may be open (RFC 9218 7.1)");
 
-// The entry for a stream that is not begun, or NULL.
+// The entry of a stream that has not begun, or NULL.
 static struct cno__early *find(const struct cno_connection_t *c, uint32_t id) {
     for (uint32_t i = 0; i < c->early_count; i++)
         if (c->early[i].id == id)
@@ -23,7 +23,7 @@ static struct cno__early *find(const struct cno_connection_t *c, uint32_t id) {
     return NULL;
 }
 
-// Forgets the ids that are no longer idle (RFC 9113 section 5.1.1).
+// Removes the entries of ids up to `last`, which are no longer idle (RFC 9113 section 5.1.1).
 static void forget(struct cno_connection_t *c, uint32_t last) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->early_count; i++)
@@ -37,13 +37,14 @@ static void forget(struct cno_connection_t *c, uint32_t last) {
     c->early_room = 0;
 }
 
-// Notes what is said of a stream that is not begun: the latest of each, of as many as may be open.
+// Keeps the priority of a stream that has not begun: the latest one of each, of as many streams as
+// may be open.
 static int note_early(struct cno_connection_t *c, uint32_t id, uint8_t priority) {
     forget(c, c->last_stream[CNO_REMOTE]);
     struct cno__early *entry = find(c, id);
     if (!entry) {
         uint32_t limit = c->settings[CNO_LOCAL].max_concurrent_streams;
-        // A client that has not acknowledged the setting may not know of it.
+        // A client that has not acknowledged our settings may not know the limit.
         if (c->stream_count[CNO_REMOTE] + c->early_count + 1 > limit)
             return c->settings_unacked ? CNO_OK : cno__refuse(c, &TOO_MANY, 0);
         if (c->early_count == CNO_MAX_EARLY_PRIORITIES)
@@ -65,7 +66,7 @@ static int note_early(struct cno_connection_t *c, uint32_t id, uint8_t priority)
 int cno__h2_priority_update(struct cno_connection_t *c, const struct cno__frame *frame) {
     uint32_t id = cno__read4(frame->payload) & 0x7fffffff;
     uint8_t priority =
-        CNO__PRIORITY_DEFAULT;  // a frame says all: what it leaves out is the default
+        CNO__PRIORITY_DEFAULT;  // a member that the frame does not have is the default
     if (!cno__is_server(c))
         return cno__refuse(c, &NO_CLIENT, 0);
     if (!id)

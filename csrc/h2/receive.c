@@ -1,5 +1,5 @@
-// HTTP/2 on a connection: every frame that is read, one handler per type (RFC 9113 section 6), and DATA.
-// Knows nothing of what is in a field block (headers.c) or in SETTINGS (settings.c).
+// HTTP/2 on a connection: the frames that are read, one handler per type (RFC 9113 section 6), and
+// DATA. Header blocks are in headers.c, SETTINGS in settings.c.
 #include "h2/h2.h"
 
 #include <string.h>
@@ -12,8 +12,8 @@ static const struct cno__fault HTTP1_PEER =
     CNO__FAULT(0, PROTOCOL_ERROR, "http1-peer", "the server answers in HTTP/1 (RFC 9113 3.4)");
 static const struct cno__fault NO_CONTINUATION =
     CNO__FAULT(0, PROTOCOL_ERROR, "interrupted-block", "header block interrupted (RFC 9113 6.10)");
-const struct cno__fault cno__h2_idle_stream =
-    CNO__FAULT(0, PROTOCOL_ERROR, "idle-stream", "frame on a stream not begun (RFC 9113 5.1)");
+const struct cno__fault cno__h2_idle_stream = CNO__FAULT(
+    0, PROTOCOL_ERROR, "idle-stream", "frame on a stream that has not begun (RFC 9113 5.1)");
 const struct cno__fault cno__h2_ended_stream =
     CNO__FAULT(0, STREAM_CLOSED, "ended-stream", "frame after END_STREAM (RFC 9113 5.1)");
 const struct cno__fault cno__h2_self_dependency = CNO__FAULT(
@@ -27,13 +27,13 @@ static const struct cno__fault BAD_PADDING =
 static const struct cno__fault BAD_DATA_SIZE = CNO__FAULT(
     0, FRAME_SIZE_ERROR, "bad-frame-size", "padded DATA without a pad length (RFC 9113 6.1)");
 static const struct cno__fault RESET_FLOOD =
-    CNO__FAULT(0, ENHANCE_YOUR_CALM, "reset-flood", "too many streams reset before their answer");
+    CNO__FAULT(0, ENHANCE_YOUR_CALM, "reset-flood", "too many streams reset before their response");
 static const struct cno__fault OVERHEAD_FLOOD =
-    CNO__FAULT(0, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames that carry nothing");
+    CNO__FAULT(0, ENHANCE_YOUR_CALM, "overhead-flood", "too many frames without a message");
 
-// Faults that cost one stream.
+// Faults of one stream.
 static const struct cno__fault BAD_PRIORITY = CNO__FAULT(
-    0, FRAME_SIZE_ERROR, "bad-frame-size", "PRIORITY that is not five octets long (RFC 9113 6.3)");
+    0, FRAME_SIZE_ERROR, "bad-frame-size", "PRIORITY that is not 5 bytes long (RFC 9113 6.3)");
 static const struct cno__fault NO_HEAD =
     CNO__FAULT(0, PROTOCOL_ERROR, "no-head", "DATA before a final response head (RFC 9113 8.1)");
 
@@ -52,7 +52,7 @@ int cno__h2_refuse_stream(struct cno_connection_t *c, struct cno_stream_t *s,
         return r;
     if (cno__tell_fault(c, s->id, fault, fault->code))
         return CNO_ERROR;
-    // on_fault may have reset it, or ended everything.
+    // on_fault may have reset the stream, or ended the connection.
     return s->state == CNO_STREAM_CLOSED ? CNO_OK : cno__h2_reset(c, s, fault->code);
 }
 
@@ -68,8 +68,8 @@ int cno__h2_refuse_unreadable(struct cno_connection_t *c, const struct cno_strea
 
 // ---- handlers, one per frame type --------------------------------------------------------------
 
-// RFC 9113 section 5.3.2: deprecated, and never acted upon. A stream that is not there cannot be reset,
-// so a fault of an idle or a closed one is an error of the connection, as it is for nghttp2.
+// RFC 9113 section 5.3.2 deprecates these priorities; the engine ignores them. A fault on an idle
+// or ended stream, which cannot be reset, is an error of the connection, as it is in nghttp2.
 static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
     if (frame->size != 5)
         return cno__h2_refuse_frame(c, cno__stream_find(c, frame->stream), &BAD_PRIORITY);
@@ -79,7 +79,7 @@ static int on_priority(struct cno_connection_t *c, struct cno__frame *frame) {
     return cno__h2_spend_overhead(c);
 }
 
-// The frames whose types have numbers of their own.
+// PRIORITY_UPDATE and unknown types, which HANDLERS does not have.
 static int on_other(struct cno_connection_t *c, struct cno__frame *frame) {
     int r = cno__h2_spend_overhead(c);
     return r || frame->type != CNO_FRAME_PRIORITY_UPDATE ? r : cno__h2_priority_update(c, frame);
@@ -91,8 +91,9 @@ static int on_rst_stream(struct cno_connection_t *c, struct cno__frame *frame) {
     struct cno_stream_t *s = cno__stream_find(c, frame->stream);
     if (!s)
         return cno__h2_spend_overhead(c);
-    // A client may leave a response that has begun, such as a stream of events, as often as it likes:
-    // the work of the server was not for nothing. The number of streams of our own bounds itself.
+    // A client may leave a response that has begun, such as a stream of events, as often as it
+    // likes: the work of the server was of use. The number of our own streams is bounded by what we
+    // send.
     int harmless = s->initiator == CNO_LOCAL || (cno__is_server(c) && s->writing != CNO_AT_HEAD);
     int r = harmless ? CNO_OK : cno__h2_spend_reset(c);
     return r ? r : cno__stream_close(c, s, cno__read4(frame->payload), CNO_REMOTE);
@@ -113,11 +114,13 @@ static int on_goaway(struct cno_connection_t *c, struct cno__frame *frame) {
     if (r)
         return r;
     c->goaway[CNO_REMOTE] = last;
-    // Only the announcement of one. A client may still ask; of a server nothing may be asked anymore.
+    // A GOAWAY that only announces another. A client may still send requests; a server accepts no
+    // more.
     if (cno__is_server(c) && last == CNO__STREAM_MAX && code == CNO_RST_NO_ERROR)
         return CNO_OK;
     c->flags |= CNO_CONN_CLOSING;
-    // Streams of ours above it were not processed, and may be tried again elsewhere (section 6.8).
+    // Our streams above `last` were not processed, and may be repeated on another connection
+    // (section 6.8).
     if (cno__stream_close_after(c, last, CNO_LOCAL, CNO_RST_REFUSED_STREAM, CNO_REMOTE))
         return CNO_ERROR;
     return cno__close_if_idle(c);
@@ -137,7 +140,7 @@ static int (*const HANDLERS[CNO_FRAME_UNKNOWN])(struct cno_connection_t *, struc
 
 // ---- DATA, which is read piece by piece --------------------------------------------------------
 
-// The stream that DATA is for, or NULL when what it carries is to be dropped.
+// Sets *s to the stream of a DATA frame, or to NULL when its payload is to be dropped.
 static int data_target(struct cno_connection_t *c, const struct cno__frame *frame,
                        struct cno_stream_t **s) {
     *s = cno__stream_find(c, frame->stream);
@@ -162,13 +165,14 @@ static int check_data(struct cno_connection_t *c, struct cno_stream_t *s,
     if (s->read_sized && body > s->read_left)
         return cno__h2_refuse_stream(c, s, &cno__h2_length_mismatch);
     s->read_left -= s->read_sized ? body : 0;
-    // A client has asked for what comes, in whatever pieces; frames of nothing it has not.
+    // A client asked for the body, in pieces of any size, but not for empty frames.
     uint32_t tiny = cno__is_server(c) ? CNO_TINY_DATA : 1;
     return body < tiny && !(frame->flags & CNO_FLAG_END_STREAM) ? cno__h2_spend_overhead(c)
                                                                 : CNO_OK;
 }
 
-// The header of a DATA frame: all of it is accounted here, before anything can go wrong.
+// Reads the header of a DATA frame. The whole frame is subtracted from the connection window first,
+// before any other fault is looked for.
 static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame,
                       struct cno__input *in) {
     uint32_t head = CNO_FRAME_HEADER_SIZE, padding = 0, body = frame->size;
@@ -191,7 +195,8 @@ static int begin_data(struct cno_connection_t *c, const struct cno__frame *frame
         r = check_data(c, s, frame, body);
     if (r)
         return r;
-    // By the frame and not by what comes of it at once: how the input is cut makes no difference.
+    // Counted by the frame and not by the pieces of it that come, so that it makes no difference
+    // how the input is split.
     if (body >= CNO_USEFUL_DATA)
         cno__budget_refill(&c->budget_overhead, 1 + (body >> 10), c->limits.overhead);
     cno__take(c, in, head);
@@ -257,15 +262,15 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
         return read_preface(c, in);
     if (in->size < CNO_FRAME_HEADER_SIZE)
         return CNO__MORE;
-    if (!(c->flags & CNO_CONN_SETTINGS) && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
+    int is_first = !(c->flags & CNO_CONN_SETTINGS);
+    if (is_first && !cno__is_server(c) && !memcmp(in->data, "HTTP/1.", 7))
         return cno__refuse(c, &HTTP1_PEER, 0);
     struct cno__frame frame = cno__frame_decode(in->data);
     const struct cno__fault *fault =
         cno__frame_check(&frame, c->settings[CNO_LOCAL].max_frame_size);
     if (fault)
         return cno__refuse(c, fault, 0);
-    if (!(c->flags & CNO_CONN_SETTINGS) &&
-        (frame.type != CNO_FRAME_SETTINGS || (frame.flags & CNO_FLAG_ACK)))
+    if (is_first && (frame.type != CNO_FRAME_SETTINGS || (frame.flags & CNO_FLAG_ACK)))
         return cno__refuse(c, &NO_SETTINGS, 0);
     if (c->block_stream &&
         (frame.type != CNO_FRAME_CONTINUATION || frame.stream != c->block_stream))
@@ -276,13 +281,15 @@ int cno__h2_step(struct cno_connection_t *c, struct cno__input *in) {
     if (in->size < size)
         return CNO__MORE;
     frame.payload = (const unsigned char *)in->data + CNO_FRAME_HEADER_SIZE;
-    // Taken when it is done with: a fault is told to be where the frame begins.
+    // The frame is taken after its handler, so that the offset of a fault is where the frame
+    // begins.
     int r = frame.type < CNO_FRAME_UNKNOWN ? HANDLERS[frame.type](c, &frame) : on_other(c, &frame);
     cno__take(c, in, size);
     return r;
 }
 
-// How many bytes the unit at `data` needs to be understood; never those of a body.
+// The size of the frame at `data`, as far as it is known; of DATA only the part in front of the
+// body.
 static size_t want(const struct cno_connection_t *c, const char *data, size_t size) {
     if (c->read == CNO_H2_PREFACE)
         return sizeof(cno__preface);

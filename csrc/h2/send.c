@@ -1,5 +1,5 @@
-// HTTP/2 on a connection: the frames that are written (RFC 9113), and how messages become frames. Header
-// blocks are block.c's.
+// HTTP/2 on a connection: the frames that are written (RFC 9113), and how messages become frames.
+// Header blocks are in block.c.
 #include "h2/h2.h"
 
 #include <string.h>
@@ -28,7 +28,7 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
     unsigned char payload[8 + 64];
     size_t size = strlen(text);
     size = size < 64 ? size : 64;
-    // Streams above what was named before were refused since: it is never raised (section 6.8).
+    // The last id is never raised, because streams above it were refused since (section 6.8).
     if (last > c->goaway[CNO_LOCAL])
         last = c->goaway[CNO_LOCAL];
     c->goaway[CNO_LOCAL] = last;
@@ -39,7 +39,7 @@ int cno__h2_write_goaway(struct cno_connection_t *c, uint32_t last, uint32_t cod
 }
 
 int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t code) {
-    // A request whose head was not written is idle to the peer.
+    // To the peer, a request whose head was not written is an idle stream.
     int idle = !cno__is_server(c) && s->initiator == CNO_LOCAL && s->writing == CNO_AT_HEAD;
     if (!idle && (cno__h2_write_number(c, CNO_FRAME_RST_STREAM, s->id, code) || cno__flush(c)))
         return CNO_ERROR;
@@ -48,7 +48,8 @@ int cno__h2_reset(struct cno_connection_t *c, struct cno_stream_t *s, uint32_t c
 
 // ---- messages ----------------------------------------------------------------------------------
 
-// All is said: the octets leave, then the stream may end.
+// The message that is written is complete: flushes the output, then ends the stream if the message
+// in the other direction is complete too.
 static int finish_writing(struct cno_connection_t *c, struct cno_stream_t *s) {
     if (cno__flush(c))
         return CNO_ERROR;
@@ -113,9 +114,9 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
         return CNO_ERROR;
     if (block.meta.has_length && block.meta.length)
         return cno_error_set(CNO_ERRNO_ASSERTION, "unsafe-push",
-                             "no content can be pushed with it");
-    // Promised before on_stream_start, in which it may be reset, but answered only after it: until then
-    // it is a request whose head is not told.
+                             "a promised request cannot have content");
+    // The promise is written before on_stream_start, which may reset the stream. A response can be
+    // written after on_stream_start only, because the stream has no request until then.
     if (cno__h2_write_block(c, 0, parent->id, id, block.list, block.count))
         return CNO_ERROR;
     struct cno_stream_t *s = cno__stream_new(c, id, CNO_LOCAL, CNO_STREAM_RESERVED_LOCAL);
@@ -135,7 +136,7 @@ int cno__h2_write_push(struct cno_connection_t *c, struct cno_stream_t *parent,
 
 // ---- bodies ------------------------------------------------------------------------------------
 
-// DATA frames whose payloads are the caller's own octets, gathered CNO_MAX_GATHER at a time.
+// Writes DATA frames whose payloads are the caller's own bytes, CNO_MAX_GATHER in one on_writev.
 static int write_frames(struct cno_connection_t *c, struct cno_stream_t *s, const char *data,
                         size_t size, int final) {
     char headers[CNO_MAX_GATHER][CNO_FRAME_HEADER_SIZE];
@@ -174,7 +175,8 @@ int cno__h2_write_data(struct cno_connection_t *c, struct cno_stream_t *s, const
     c->window_send -= (int64_t)size;
     if (s->write_sized)
         s->write_left -= size;
-    // Two updates may answer each frame, but not where it was one of them that made it so small.
+    // The peer may answer each frame with two WINDOW_UPDATE, unless the frame was cut by a window
+    // that such an update had opened.
     size_t units = (size >> 8) + (taken == asked ? 2 : 0);
     cno__budget_refill(&c->budget_overhead, units < 1024 ? (uint32_t)units : 1024,
                        c->limits.overhead);

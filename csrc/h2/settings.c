@@ -1,4 +1,5 @@
-// SETTINGS of both sides (RFC 9113 section 6.5), and the beginning of a connection, which they are.
+// The settings of both sides (RFC 9113 section 6.5), and the beginning of a connection, at which
+// they are exchanged.
 #include "h2/h2.h"
 
 static const struct cno__fault BAD_WINDOW_SETTING = CNO__FAULT(
@@ -56,7 +57,8 @@ int cno__h2_begin(struct cno_connection_t *c) {
     c->read = cno__is_server(c) ? CNO_H2_PREFACE : CNO_H2_FRAME;
     c->pending = c->settings[CNO_LOCAL];
     c->settings[CNO_LOCAL] = cno__default_settings;
-    // What may be refused for free is enforced before the peer has acknowledged it.
+    // These settings are enforced before the peer has acknowledged them, because a breach costs
+    // only one stream.
     c->settings[CNO_LOCAL].max_concurrent_streams = c->pending.max_concurrent_streams;
     c->settings[CNO_LOCAL].max_header_list_size = c->pending.max_header_list_size;
     c->settings[CNO_LOCAL].enable_push = c->pending.enable_push;
@@ -80,7 +82,7 @@ int cno__h2_configure(struct cno_connection_t *c, const struct cno_settings_t *s
     if (settings->enable_connect_protocol < old.enable_connect_protocol ||
         settings->no_rfc7540_priorities != old.no_rfc7540_priorities)
         return cno_error_set(CNO_ERRNO_ASSERTION, "bad-setting",
-                             "a setting that cannot be changed anymore");
+                             "this setting cannot be changed on a running connection");
     c->pending = *settings;
     return write_settings(c, &old);
 }
@@ -144,7 +146,7 @@ static int shift_recv(struct cno_connection_t *c, struct cno_stream_t *s, void *
     return CNO_OK;
 }
 
-// Our settings are known to the peer: from here on they bind it (section 6.5.3).
+// The peer has acknowledged our settings, which take effect now (section 6.5.3).
 static int on_settings_ack(struct cno_connection_t *c) {
     if (!c->settings_unacked)
         return cno__h2_spend_overhead(c);

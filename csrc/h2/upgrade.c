@@ -1,5 +1,5 @@
-// The one way from HTTP/1 to HTTP/2: the preface, and Upgrade (RFC 7540 section 3.2, which RFC 9113 made
-// obsolete).
+// The one way from HTTP/1 to HTTP/2: the preface, and Upgrade (RFC 7540 section 3.2, which RFC 9113
+// made obsolete).
 #include "h2/upgrade.h"
 
 #include <string.h>
@@ -41,8 +41,8 @@ static char *put_base64(char *at, const unsigned char *data, size_t size) {
     return at;
 }
 
-// Decodes into `data`, which has room for `room` octets. Returns how many there are, or -1: another
-// octet, too many, or bits behind the last one.
+// Decodes into `data`, which has room for `room` bytes. Returns the size, or -1 for another
+// character, too many bytes, or bits behind the last byte.
 static int read_base64(struct cno_buffer_t text, unsigned char *data, size_t room) {
     uint32_t bits = 0;
     int count = 0;
@@ -68,8 +68,8 @@ static int read_base64(struct cno_buffer_t text, unsigned char *data, size_t roo
 int cno__h2c_asked(const struct cno_connection_t *c, const struct cno_message_t *msg,
                    const struct cno__meta *meta, const struct cno__fault **fault) {
     unsigned char payload[CNO_MAX_H2C_SETTINGS];
-    // The request becomes stream 1, so no other may have been before it; and it has no body, which
-    // would have to be read as HTTP/1 first.
+    // The request becomes stream 1, so that it must be the first one. It must have no body, which
+    // would have to be read as HTTP/1 before.
     if (!(c->options & CNO_H2C_UPGRADE) || meta->upgrade != CNO__UPGRADE_H2C_ASKED || meta->close ||
         meta->chunked || (meta->has_length && meta->length) ||
         meta->method == CNO__METHOD_CONNECT || (msg->flags & CNO_MESSAGE_HTTP1_0) ||
@@ -81,7 +81,7 @@ int cno__h2c_asked(const struct cno_connection_t *c, const struct cno_message_t 
     return !*fault;
 }
 
-// What was between HTTP/1 peers only is no part of the request.
+// Removes fields that are for the HTTP/1 connection only.
 static void drop_hop_fields(struct cno_message_t *msg) {
     size_t kept = 0;
     for (size_t i = 0; i < msg->headers_len; i++)
@@ -101,7 +101,8 @@ int cno__h2c_accept(struct cno_connection_t *c, struct cno_stream_t *s, struct c
     c->current = NULL;
     s->window_recv = c->settings[CNO_LOCAL].initial_window_size;
     s->window_send = c->settings[CNO_REMOTE].initial_window_size;
-    // As any other SETTINGS, but 101 has acknowledged them; the client's preface is still to come.
+    // Applied like other SETTINGS, but acknowledged by the 101. The client's preface is still to
+    // come.
     for (const unsigned char *at = payload; at < payload + size; at += 6) {
         int r = cno__h2_apply_setting(c, (uint32_t)at[0] << 8 | at[1], cno__read4(at + 2));
         if (r)
@@ -132,7 +133,7 @@ char *cno__h2c_offer(const struct cno_connection_t *c, char *at) {
 int cno__h2c_switch(struct cno_connection_t *c, struct cno_stream_t *s) {
     if (cno__h2_begin(c))
         return CNO_ERROR;
-    // 101 has acknowledged what the request said; the same is said again in our preface.
+    // The 101 has acknowledged the settings of the request. Our preface repeats them.
     if (c->pending.header_table_size != c->settings[CNO_LOCAL].header_table_size)
         cno_hpack_set_limit(&c->decoder, c->pending.header_table_size);
     c->settings[CNO_LOCAL] = c->pending;

@@ -1,16 +1,17 @@
-// Owns the decoding of header blocks (RFC 7541 sections 3, 5 and 6).
-// Must not know frames, streams, or what a field means beyond the names in chars.h.
+// The decoder of header blocks (RFC 7541 sections 3, 5 and 6). Knows no frames, no streams, and of
+// fields only the names in message/chars.h.
 #include "hpack/table.h"
 
 #include "message/chars.h"
 #include "config.h"
 #include "hpack/huffman.h"
 
-// RFC 9113 section 7.
+// Error codes of RFC 9113 section 7.
 #define COMPRESSION_ERROR 0x9
 #define ENHANCE_YOUR_CALM 0xb
 
-// Size updates that a block may begin with: the lowest limit, then the current one (section 4.2).
+// The number of size updates that a block may begin with: the lowest limit, then the current one
+// (section 4.2).
 #define MAX_SIZE_UPDATES 2
 
 struct decoding {
@@ -25,7 +26,7 @@ struct decoding {
 
 static int refuse(const struct decoding *d, const char *reason, const char *what) {
     size_t offset = (size_t)(d->at - d->begin);
-    cno_error_set(CNO_ERRNO_PROTOCOL, reason, "%s at octet %zu of a header block", what, offset);
+    cno_error_set(CNO_ERRNO_PROTOCOL, reason, "%s at byte %zu of a header block", what, offset);
     return cno_error_set_wire(COMPRESSION_ERROR, offset);
 }
 
@@ -33,7 +34,7 @@ static int refuse_cut(const struct decoding *d) {
     return refuse(d, "hpack-truncated", "the block ends in the middle of a field");
 }
 
-// Section 5.1, past the first octet. Four more octets are enough for any length that can be right.
+// Section 5.1, behind the first byte. Four more bytes are enough for any valid length.
 static int read_long_int(struct decoding *d, uint32_t *number) {
     for (unsigned shift = 0; shift <= 21; shift += 7) {
         if (d->at == d->end)
@@ -46,14 +47,15 @@ static int read_long_int(struct decoding *d, uint32_t *number) {
     return refuse(d, "hpack-integer", "an integer above 2^28");
 }
 
-// A number in the last bits of the next octet, which must be there; `mask` is those bits set.
+// Reads a number that begins in those bits of the next byte that `mask` has set. The byte must be
+// there.
 static inline int read_int(struct decoding *d, uint8_t mask, uint32_t *number) {
     *number = *d->at++ & mask;
     return *number < mask ? CNO_OK : read_long_int(d, number);
 }
 
 static int read_huffman(struct decoding *d, uint32_t size, struct cno_buffer_t *s) {
-    // All strings of the block that are still to come, so that the earlier ones never move.
+    // Room for all strings that the rest of the block can have, so that earlier ones never move.
     if (!d->has_scratch) {
         size_t rest = (size_t)(d->end - d->at);
         if (cno__bytes_reserve(&d->t->text, CNO__HUFFMAN_MAX_DECODED(rest) + 1))
@@ -114,9 +116,9 @@ static inline int read_entry(struct decoding *d, uint32_t index, struct cno_head
     return CNO_OK;
 }
 
-// Evicts (section 4.4). Fields that were stored may point to what leaves the table, so it is kept
-// until the next block; but not what came after the fields began to be dropped: a small block can
-// insert a lot by naming a long entry again and again.
+// Evicts entries (section 4.4). Stored fields may point to them, so they are kept until the next
+// block; but not entries inserted after fields began to be dropped, because a small block can
+// insert many by repeating the name of a long entry.
 static void evict_to(struct decoding *d, size_t size) {
     struct cno_hpack_t *t = d->t;
     while (t->size > size) {
@@ -131,17 +133,16 @@ static void evict_to(struct decoding *d, size_t size) {
     }
 }
 
-// Puts a field into the table and points it there.
+// Inserts a field into the table and makes the field point to the entry.
 static int insert_decoded(struct decoding *d, struct cno_header_t *h) {
     struct cno_hpack_t *t = d->t;
-    // Each string is below 2^28 or in the table: such sums are far from wrapping.
+    // Each string is shorter than 2^28 or in the table, so that no sum can wrap.
     size_t size = h->name.size + h->value.size + ENTRY_OVERHEAD;
     if (size > t->limit) {
         evict_to(d, 0);  // section 4.4: not an error
         return CNO_OK;
     }
-    // Copied before anything is evicted: the name may be that of an entry which makes room for
-    // this.
+    // Copied before entries are evicted: the name may be that of an entry that is evicted now.
     struct cno_hpack_entry_t *e = cno__hpack_entry_new(h);
     if (!e || cno__hpack_ring_reserve(t)) {
         cno__release(e);
@@ -156,7 +157,7 @@ static int insert_decoded(struct decoding *d, struct cno_header_t *h) {
     return CNO_OK;
 }
 
-// Where the next field goes.
+// The place for the next field.
 static inline struct cno_header_t *next_field(struct decoding *d) {
     struct cno_hpack_fields_t *out = d->out;
     return !d->dropping && out->count < out->capacity ? &out->list[out->count] : &d->dropped;
@@ -217,7 +218,7 @@ static int read_literal(struct decoding *d, uint8_t mask) {
     return CNO_OK;
 }
 
-// Sections 4.2 and 6.3: only what a block begins with is a valid place.
+// Sections 4.2 and 6.3: size updates are valid only at the beginning of a block.
 static int read_size_updates(struct decoding *d) {
     struct cno_hpack_t *t = d->t;
     for (int seen = 0; d->at != d->end && (*d->at & 0xe0) == SIZE_UPDATE; seen++) {
@@ -226,7 +227,7 @@ static int read_size_updates(struct decoding *d) {
             return refuse(d, "hpack-size-update", "a third table size update");
         if (read_int(d, 0x1f, &limit))
             return CNO_ERROR;
-        // Of several limits the peer must tell the lowest, as that is what it evicted to.
+        // After several changes of the limit the peer must send the lowest, to which it evicted.
         if (limit > (t->must_update ? t->limit_lowest : t->limit_upper))
             return refuse(d, "hpack-size-update", "a table size update above the limit");
         t->must_update = 0;
@@ -239,8 +240,9 @@ static int read_size_updates(struct decoding *d) {
     return CNO_OK;
 }
 
-// Fields that are one octet each, until there is something else to do about one. None of them
-// changes the table, so everything here stays in registers; in most blocks that is most fields.
+// Reads a run of fields of one byte each. None of them changes the table, so all variables stay in
+// registers. Most fields of most blocks are of this kind. Stops at any other field, and at the
+// limits.
 static void read_indexed_run(struct decoding *d) {
     const struct cno_hpack_t *t = d->t;
     struct cno_hpack_fields_t *out = d->out;

@@ -1,5 +1,5 @@
-// Owns the encoding of header blocks: which representation a field gets, and how it is found in the
-// tables without a search. Must not know frames or streams.
+// The encoder of header blocks: which representation a field gets, and how it is found in the
+// tables by hashing. Knows no frames and no streams.
 #include "hpack/table.h"
 
 #include <string.h>
@@ -10,9 +10,9 @@
 #define HPACK_TABLES_NAMES
 #include "hpack/tables.h"
 
-// What a field that is in no table becomes, by the static index of its name; all others go in.
-// Values that are guessed octet by octet (section 7.1.3) must not, and ones that rarely come twice
-// only push others out.
+// The representation of a field that is in no table, by the static index of its name; fields with
+// other names are inserted. Values that an attacker could guess byte by byte (section 7.1.3) must
+// not be inserted, and values that rarely come twice would only evict others.
 enum POLICY { INSERT, PLAIN, NEVER, INSERT_IF_LONG, PLAIN_IF_LONG };
 
 static const uint8_t policies[STATIC_COUNT + 1] = {
@@ -31,10 +31,11 @@ static const uint8_t policies[STATIC_COUNT + 1] = {
     [STATIC_SET_COOKIE] = PLAIN_IF_LONG,
 };
 
-// Section 5.1 sets no limit; our decoder, and others, read no longer strings.
+// The longest string. Section 5.1 sets no limit, but our decoder, and others, read no longer
+// strings.
 #define MAX_STRING ((size_t)1 << 28)
 
-// Octets of a cookie from which guessing is hopeless: nghttp2 has the same number.
+// Bytes of a cookie that make guessing hopeless: nghttp2 has the same number.
 #define LONG_COOKIE 20
 
 static enum POLICY policy_of(unsigned static_name, const struct cno_header_t *h) {
@@ -90,8 +91,8 @@ static inline int is_entry(const struct cno_hpack_entry_t *e, const struct cno_h
            cno__same(e->text + e->name_size, h->value.data, h->value.size);
 }
 
-// A bucket has the number of its newest entry, and each entry tells how much older the next one is.
-// So nothing is ever taken out of a bucket: a chain ends where it gets to an age that is not in the
+// A bucket has the number of its newest entry, and each entry has the distance to the next older
+// one. So no entry is ever removed from a bucket: a chain ends at the first age that is not in the
 // table.
 static uint32_t find_pair(const struct cno_hpack_t *t, const struct cno_header_t *h,
                           uint32_t hash) {
@@ -121,8 +122,8 @@ static uint32_t find_name(const struct cno_hpack_t *t, struct cno_buffer_t name,
     return 0;
 }
 
-// How much older the last entry of a bucket is. What is too old to be in the table is cut, so that
-// ages in a chain only grow, even after 2^32 insertions.
+// The distance to the newest entry of a bucket so far. A chain is cut where entries are too old to
+// be in the table, so that ages in a chain only grow, even after 2^32 insertions.
 static uint32_t bucket_push(const struct cno_hpack_t *t, uint32_t *bucket, uint32_t number) {
     uint32_t older = number - *bucket;
     *bucket = number;
@@ -144,7 +145,7 @@ static int hash_reserve(struct cno_hpack_t *t) {
         cno__release(hash);
         return CNO_ERROR;
     }
-    // The age of what no bucket has: above all that the table can hold.
+    // An age above all that the table can hold, for empty buckets.
     for (uint32_t i = 0; i < 2 * capacity; i++)
         hash[i] = t->inserted - UINT32_MAX / 2;
     cno__release(t->hash);
@@ -154,7 +155,8 @@ static int hash_reserve(struct cno_hpack_t *t) {
     return CNO_OK;
 }
 
-// 0 if there is no memory for it: then the field is sent without, and nothing has changed.
+// Returns 0 if there is no memory: then the field is sent without being inserted, and the table has
+// not changed.
 static int insert_encoded(struct cno_hpack_t *t, const struct cno_header_t *h,
                           struct hashes hashes) {
     struct cno_hpack_entry_t *e = cno__hpack_entry_new(h);
@@ -170,7 +172,7 @@ static int insert_encoded(struct cno_hpack_t *t, const struct cno_header_t *h,
     return 1;
 }
 
-// Section 5.1: a number after the bits of `first` that `mask` leaves.
+// Section 5.1: writes a number that begins in those bits of the first byte that `mask` has set.
 static inline char *write_int(char *out, uint8_t first, uint8_t mask, size_t number) {
     if (number < mask) {
         *out++ = (char)(first | number);
@@ -193,12 +195,12 @@ static char *write_string(char *out, struct cno_buffer_t s) {
     return out + s.size;
 }
 
-// A field that is in no table. Only one to be inserted has a hash of the pair.
+// Writes a field that is in no table. Only a field to insert has a hash of name and value.
 static char *write_literal(struct cno_hpack_t *t, char *out, const struct cno_header_t *h,
                            enum POLICY policy, uint32_t name, struct hashes hashes) {
     if (!name)
         name = find_name(t, h->name, hashes.name);
-    // One that takes nearly the whole table would push out everything else for itself.
+    // A field that takes nearly the whole table would evict all others.
     if (policy == INSERT &&
         (h->name.size + h->value.size + ENTRY_OVERHEAD > t->limit - t->limit / 4 ||
          !insert_encoded(t, h, hashes)))
@@ -212,7 +214,7 @@ static char *write_literal(struct cno_hpack_t *t, char *out, const struct cno_he
     return write_string(out, h->value);
 }
 
-// A field that is not the one which was expected.
+// Writes a field that is not the expected one.
 static char *write_field(struct cno_hpack_t *t, char *out, const struct cno_header_t *h,
                          uint32_t *expected) {
     uint32_t index = 0, name = find_static_name(h->name);
@@ -221,7 +223,7 @@ static char *write_field(struct cno_hpack_t *t, char *out, const struct cno_head
         index = find_static_pair(name, h->value);
     if (index)
         return write_int(out, INDEXED, 0x7f, index);
-    // The static index of a name tells as much as its octets do.
+    // The static index of a name identifies it as its bytes do.
     struct hashes hashes = {.name = name};
     if (!name)
         hashes.name = cno__hash_end(cno__hash_add(0, h->name.data, h->name.size));
@@ -235,9 +237,8 @@ static char *write_field(struct cno_hpack_t *t, char *out, const struct cno_head
     return write_int(out, INDEXED, 0x7f, index);
 }
 
-// Blocks of a connection tend to have the same fields in the same order, which is the one they were
-// inserted in: so behind a field that was in the table there is often the one that was inserted
-// next.
+// Blocks of a connection tend to have the same fields in the same order, in which they were
+// inserted: so the field behind one that is in the table is often the entry that was inserted next.
 static inline char *write_fields(struct cno_hpack_t *t, char *out, const struct cno_header_t *h,
                                  size_t count) {
     uint32_t expected = t->inserted + 1;
@@ -256,7 +257,7 @@ static inline char *write_fields(struct cno_hpack_t *t, char *out, const struct 
 
 int cno_hpack_encode(struct cno_hpack_t *t, struct cno__bytes *out, const struct cno_header_t *h,
                      size_t count) {
-    // Section 5.1: five octets for 32 bits behind the first one.
+    // Section 5.1: five bytes for 32 bits behind the first byte.
     const unsigned int_room = 6;
     uint64_t room = 2 * int_room;
     size_t sizes = 0;
@@ -266,8 +267,9 @@ int cno_hpack_encode(struct cno_hpack_t *t, struct cno__bytes *out, const struct
     }
     if (sizes >= MAX_STRING)
         return cno_error_set(CNO_ERRNO_ASSERTION, "field-too-large",
-                             "a name or value of 2^28 octets");
-    // Once, before the table changes: whatever fails later fails on neither side.
+                             "a name or value of 2^28 bytes");
+    // Reserved once, before the table changes, so that no later failure makes the two tables
+    // differ.
     if (cno__bytes_reserve(out, room < SIZE_MAX ? (size_t)room : SIZE_MAX))
         return CNO_ERROR;
     char *at = out->data + out->size;

@@ -1,8 +1,8 @@
-// Owns the Huffman code of RFC 7541 section 5.2. A pure leaf: must not know fields or connections.
+// The Huffman code of RFC 7541 section 5.2. Knows no fields.
 //
-// Decoding looks at 8 bits at a time in a table of 512 octets, which is one step for every octet
-// that text is made of; the other codes are found by their length, as the code is canonical. All
-// tables together take 2.3 KB, so that they stay in the first-level cache next to everything else.
+// The decoder looks up 8 bits at a time in a table of 512 bytes, which is one step for every
+// character of ordinary text; other codes are found by their length, because the code is canonical.
+// All tables together take 2.3 KB, so that they stay in the first-level cache.
 #include "hpack/huffman.h"
 
 #include <stdint.h>
@@ -21,7 +21,7 @@ size_t cno__huffman_size(const char *data, size_t size) {
 char *cno__huffman_encode(char *out, const char *data, size_t size) {
     const unsigned char *in = (const unsigned char *)data;
     uint64_t acc = 0;   // the last `bits` bits are to be written
-    unsigned bits = 0;  // below 32 between the octets, so that another 30 always fit
+    unsigned bits = 0;  // below 32 between bytes, so that another 30 always fit
     for (size_t i = 0; i < size; i++) {
         acc = acc << huffman_bits[in[i]] | huffman_code[in[i]];
         bits += huffman_bits[in[i]];
@@ -34,7 +34,7 @@ char *cno__huffman_encode(char *out, const char *data, size_t size) {
             *out++ = (char)word;
         }
     }
-    // Padding is a prefix of EOS: ones.
+    // The padding is the beginning of EOS, which is all ones.
     acc = acc << 8 | 0xff;
     for (; bits > 8; bits -= 8)
         *out++ = (char)(acc >> bits);
@@ -43,10 +43,10 @@ char *cno__huffman_encode(char *out, const char *data, size_t size) {
     return out;
 }
 
-// The input from a bit position on.
+// The input, read by bits.
 struct bits {
     uint64_t next;  // the next bits, from the most significant one; zeros or anything after `count`
-    unsigned count;  // how many of them are known
+    unsigned count;  // how many of these bits are input
 };
 
 static inline uint64_t load8_big(const unsigned char *in) {
@@ -55,10 +55,10 @@ static inline uint64_t load8_big(const unsigned char *in) {
            (uint64_t)in[6] << 8 | (uint64_t)in[7];
 }
 
-// Decodes as long as four short codes are known at a time. A code that is not short has a zero
-// entry and moves nothing, so that the rest of its four are zeros too and only the last must be
-// looked at; nothing of these four counts then. What is written meanwhile is within
-// CNO__HUFFMAN_MAX_DECODED, as 32 bits that are not decoded yet stand for 6 octets of it.
+// Decodes while four short codes are available at a time. A code that is not short has an entry of
+// 0 and consumes no bits, so that the rest of the four are 0 too and only the last entry must be
+// tested; then none of the four counts. The bytes written by then are within
+// CNO__HUFFMAN_MAX_DECODED, because the 32 bits that are not decoded yet account for 6 bytes of it.
 static inline char *decode_fours(struct bits *b, char *out) {
     uint64_t next = b->next;
     while (b->count >= 32) {
@@ -83,7 +83,8 @@ static inline char *decode_fours(struct bits *b, char *out) {
     return out;
 }
 
-// Decodes the next code: returns its bits, 0 if not all of them are known, or CNO__HUFFMAN_EOS.
+// Decodes the next code. Returns its number of bits, 0 if the input ends in it, or
+// CNO__HUFFMAN_EOS.
 static inline int decode_one(struct bits *b, char *out) {
     unsigned used = huffman_short[b->next >> 56] & 0xff;
     unsigned symbol = huffman_short[b->next >> 56] >> 8;
@@ -113,8 +114,8 @@ ptrdiff_t cno__huffman_decode(char *out, const char *data, size_t size) {
     struct bits b = {0};
     for (;;) {
         if (end - in >= 8) {
-            // Only whole octets are counted. The bits of the next one are there already, and are
-            // the same when they are or'ed in again.
+            // Only whole bytes are counted. The bits of the next byte are there already, and do not
+            // change when they are or'ed in again.
             b.next |= load8_big(in) >> b.count;
             in += (63 - b.count) / 8;
             b.count |= 56;
@@ -123,7 +124,7 @@ ptrdiff_t cno__huffman_decode(char *out, const char *data, size_t size) {
                 b.next |= (uint64_t)*in++ << (56 - b.count);
         }
         out = decode_fours(&b, out);
-        // It stopped before a code that is not short, or for the next octets.
+        // The fast loop stopped before a code that is not short, or to load more bytes.
         if (b.count < 32 && in != end)
             continue;
         int used = decode_one(&b, out);
@@ -133,7 +134,7 @@ ptrdiff_t cno__huffman_decode(char *out, const char *data, size_t size) {
             break;
         out++;
     }
-    // RFC 7541 section 5.2: fewer than 8 bits, and those of EOS.
+    // Section 5.2: the padding has fewer than 8 bits, which are those of EOS.
     if (b.count > 7 || (b.count && (b.next >> (64 - b.count)) != (1u << b.count) - 1))
         return CNO__HUFFMAN_PADDING;
     return out - start;

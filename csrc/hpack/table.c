@@ -1,5 +1,5 @@
-// Owns the HPACK table of one direction: entries, eviction, limits (RFC 7541 sections 2.3 and 4).
-// Must not know the octets of a block, nor which direction it serves but for set_limit.
+// The dynamic table of one direction: entries, eviction, limits (RFC 7541 sections 2.3 and 4).
+// Knows nothing of header blocks.
 #include "hpack/table.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@ void cno_hpack_set_limit(struct cno_hpack_t *t, uint32_t limit) {
     t->limit_upper = limit;
     if (t->limit_lowest > limit)
         t->limit_lowest = limit;
-    // What the peer uses now may be less already; then it owes us nothing.
+    // The peer may use a smaller table already; then no size update is needed.
     if (t->limit > t->limit_lowest)
         t->must_update = 1;
 }

@@ -1,13 +1,13 @@
-// The dynamic table and the octets of the representations, shared by both directions of HPACK.
-// Private to hpack*.c. In these files "section" is one of RFC 7541.
+// The dynamic table and the first bytes of the representations, shared by encoder and decoder.
+// Private to hpack/. In that folder "section" is one of RFC 7541.
 #pragma once
 
 #include "hpack.h"
 
-// Section 4.1: what an entry counts on top of its octets.
+// Section 4.1: the size of an entry is that of its name and value plus this.
 #define ENTRY_OVERHEAD 32
 
-// The first octet of each representation (section 6), and how many bits of it are not a number.
+// The first byte of each representation (section 6), and the bits of it that are a number.
 #define INDEXED 0x80          // 7-bit index
 #define LITERAL_INDEXED 0x40  // 6-bit index of the name
 #define SIZE_UPDATE 0x20      // 5-bit size
@@ -19,9 +19,9 @@
 // n was inserted n insertions earlier and has the index STATIC_COUNT + 1 + n (section 2.3.3).
 struct cno_hpack_entry_t {
     union {
-        struct cno_hpack_entry_t *dead;  // decoder: the next one on that list
+        struct cno_hpack_entry_t *dead;  // decoder: the next entry in the list of dead ones
         struct {
-            uint32_t pair;  // encoder: how much older the next entry of the same bucket is
+            uint32_t pair;  // encoder: the age of the next entry in the same bucket, less ours
             uint32_t name;
         } older;
     } next;
@@ -29,12 +29,12 @@ struct cno_hpack_entry_t {
     uint32_t value_size;
     uint32_t pair_hash;  // encoder: of name and value
     uint32_t name_hash;  // encoder
-    uint8_t flags;       // decoder: enum CNO_HEADER_FLAGS, as found when it was inserted
+    uint8_t flags;       // decoder: enum CNO_HEADER_FLAGS of the field that was inserted
     uint8_t id;          // decoder: enum CNO_NAME
-    char text[];         // the name, the value
+    char text[];         // the name, then the value
 };
 
-// Appendix A, from index 1.
+// The static table of appendix A, from index 1.
 #define STATIC_COUNT 61
 extern const struct cno_header_t cno__hpack_static[STATIC_COUNT + 1];
 
@@ -47,20 +47,21 @@ static inline uint32_t entry_size(const struct cno_hpack_entry_t *e) {
     return e->name_size + e->value_size + ENTRY_OVERHEAD;
 }
 
-// Takes the oldest entry out of the table. The caller releases it.
+// Removes the oldest entry from the table and returns it. The caller releases it.
 struct cno_hpack_entry_t *cno__hpack_take_oldest(struct cno_hpack_t *);
 
-// Evicts and releases until the entries take at most `size` (section 4.3).
+// Evicts and releases entries until the size of the table is at most `size` (section 4.3).
 void cno__hpack_shrink(struct cno_hpack_t *, uint32_t size);
 
-// Releases what the decoder kept for the fields of the last block.
+// Releases the evicted entries that the decoder kept for the fields of the last block.
 void cno__hpack_release_dead(struct cno_hpack_t *);
 
-// A copy of the name and the value, with everything else 0. NULL: no memory.
+// Makes an entry with a copy of the name and the value; all other members are 0. NULL when there is
+// no memory.
 struct cno_hpack_entry_t *cno__hpack_entry_new(const struct cno_header_t *);
 
-// Makes room in the ring for one more entry.
+// Makes room in the ring for one more entry. CNO_OK or CNO_ERROR.
 int cno__hpack_ring_reserve(struct cno_hpack_t *);
 
-// Puts the newest entry in. There must be room for it, both in the ring and below the limit.
+// Inserts an entry as the newest one. There must be room for it in the ring and below the limit.
 void cno__hpack_ring_push(struct cno_hpack_t *, struct cno_hpack_entry_t *);

@@ -1,5 +1,5 @@
-// Owns the character classes of HTTP and the list of names the engine knows.
-// A pure leaf: must not know messages, frames or connections.
+// The character classes of HTTP and the field names that the engine knows. Knows no messages,
+// frames or connections.
 #include "message/chars.h"
 
 #include <string.h>
@@ -10,13 +10,13 @@
 #include <emmintrin.h>
 #endif
 
-// ---- eight octets at a time --------------------------------------------------------------------
-// Each octet of a word is judged in its own lane, with no carry into the next one: a lane is at
-// most 0x7f before something of at most 0x80 is added. The verdict is the top bit of the lane.
+// ---- eight bytes at a time ---------------------------------------------------------------------
+// Each byte of a word is tested in its own lane, without a carry into the next one: a lane is at
+// most 0x7f before at most 0x80 is added. The result is the top bit of the lane.
 
 #define LANES(x) (0x0101010101010101u * (uint64_t)(x))
 
-// RFC 9110 section 5.5: everything below 0x20 but HTAB, and DEL.
+// Bytes that a field value cannot have: those below 0x20 but HTAB, and DEL (RFC 9110 section 5.5).
 static inline uint64_t not_in_value(uint64_t word) {
     uint64_t low = word & LANES(0x7f);
     uint64_t from_space = low + LANES(0x60);
@@ -25,7 +25,8 @@ static inline uint64_t not_in_value(uint64_t word) {
     return ((~from_space & not_tab) | is_del) & ~word & LANES(0x80);
 }
 
-// RFC 9112 section 3.2: everything up to 0x20, '#', DEL, and everything above.
+// Bytes that a request target cannot have: those up to 0x20, '#', DEL, and those above (RFC 9112
+// section 3.2).
 static inline uint64_t not_in_target(uint64_t word) {
     uint64_t low = word & LANES(0x7f);
     uint64_t above_space = low + LANES(0x5f);
@@ -34,7 +35,7 @@ static inline uint64_t not_in_target(uint64_t word) {
     return (~(above_space & not_hash) | is_del | word) & LANES(0x80);
 }
 
-// The index of the first lane in memory order with its top bit set; `lanes` is not 0.
+// The index of the first lane, in memory order, whose top bit is set. `lanes` is not 0.
 static inline size_t first_lane(uint64_t lanes) {
 #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     return (unsigned)__builtin_ctzll(lanes) / 8;
@@ -49,7 +50,7 @@ static inline size_t first_lane(uint64_t lanes) {
 }
 
 #ifdef __SSE2__
-// The same for sixteen octets: one bit each.
+// The same for sixteen bytes: one bit each.
 static inline unsigned not_in_value16(const char *data) {
     __m128i octets = _mm_loadu_si128((const __m128i *)data);
     __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(octets, _mm_set1_epi8(0x1f)), octets);
@@ -60,7 +61,7 @@ static inline unsigned not_in_value16(const char *data) {
     return bad;
 }
 
-// `first` is moved to where the least of signed octets is, so that one comparison is enough.
+// `first` is moved to the least signed byte, so that one comparison is enough.
 static inline __m128i between16(__m128i octets, char first, char last) {
     return _mm_cmplt_epi8(_mm_add_epi8(octets, _mm_set1_epi8((char)(0x80 - first))),
                           _mm_set1_epi8((char)(0x81 - first + last)));
@@ -226,11 +227,11 @@ int cno__name_is_token(const char *name, size_t size) {
     return size != 0;
 }
 
-// Almost all names are made of letters, digits and '-'. Such octets are lower-case with this bit set in
-// each; digits and '-' have it anyway.
+// Almost all names consist of letters, digits and '-'. Setting this bit in each byte makes letters
+// lower-case; digits and '-' have the bit already.
 #define LOWER LANES(0x20)
 
-// The lanes that hold anything else.
+// The lanes of other bytes.
 static inline uint64_t not_common(uint64_t word) {
     uint64_t low = word & LANES(0x7f), lower = low | LOWER;
     uint64_t is_letter = (lower + LANES(0x80 - 'a')) & ~(lower + LANES(0x7f - 'z'));
@@ -240,7 +241,7 @@ static inline uint64_t not_common(uint64_t word) {
 }
 
 #ifdef __SSE2__
-// The same for sixteen octets: one bit each.
+// The same for sixteen bytes: one bit each.
 static inline unsigned not_common16(__m128i octets) {
     __m128i lower = _mm_or_si128(octets, _mm_set1_epi8(0x20));
     __m128i letter = between16(lower, 'a', 'z'), digit = between16(octets, '0', '9');
@@ -249,7 +250,7 @@ static inline unsigned not_common16(__m128i octets) {
 }
 #endif
 
-// Whether two words hold nothing else.
+// Whether two words have no other bytes.
 static inline int are_common(uint64_t first, uint64_t last) {
 #ifdef __SSE2__
     return !not_common16(_mm_set_epi64x((long long)last, (long long)first));
@@ -258,7 +259,7 @@ static inline int are_common(uint64_t first, uint64_t last) {
 #endif
 }
 
-// How many of the octets at `data` are letters, digits and '-', at least as far as whole words show.
+// How many bytes at `data` are letters, digits and '-', counted in whole words: there may be more.
 static inline size_t common_name(const char *data, size_t size, char *lower) {
     size_t i = 0;
     uint64_t word, others;
@@ -293,7 +294,7 @@ size_t cno__token_lower(const char *data, size_t size, char *lower) {
     return i;
 }
 
-// A name of any length and of any octets.
+// cno__name_lower for a name of any length and any bytes.
 static int any_name_lower(const char *name, size_t size, char *lower, int *changed) {
     size_t i = size && name[0] == ':';
     if (i == size)
@@ -327,7 +328,7 @@ int cno__name_lower(const char *name, size_t size, char *lower, int *changed) {
 
 // ---- values ------------------------------------------------------------------------------------
 
-// unreserved and sub-delims but ',' (RFC 3986 section 2.2).
+// The characters of a reg-name: unreserved and sub-delims but ',' (RFC 3986 section 2.2).
 static const unsigned char IN_HOST[256] = {
     ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1, [')'] = 1, ['*'] = 1, ['+'] = 1,
     ['-'] = 1, ['.'] = 1, ['0'] = 1, ['1'] = 1,  ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1,
@@ -341,7 +342,7 @@ static const unsigned char IN_HOST[256] = {
     ['x'] = 1, ['y'] = 1, ['z'] = 1, ['~'] = 1,
 };
 
-// Octets of the IP-literal (section 3.2.2) at `host`, or 0 when it is none.
+// The size of the IP-literal (section 3.2.2) at `host`, or 0 if there is none.
 static size_t ip_literal(const char *host, size_t size) {
     size_t i = 1;
     while (i < size && (cno__hex_digit(host[i]) >= 0 || host[i] == ':' || host[i] == '.'))
@@ -349,7 +350,7 @@ static size_t ip_literal(const char *host, size_t size) {
     return i > 1 && i < size && host[i] == ']' ? i + 1 : 0;
 }
 
-// Octets of the reg-name or IPv4 address at `host`; it stops at what neither can hold.
+// The size of the reg-name or IPv4 address at `host`, up to the first byte that neither can have.
 static size_t reg_name(const char *host, size_t size) {
     size_t i = 0;
     for (;;) {

@@ -1,10 +1,10 @@
-// Character classes of HTTP and the names the engine knows. A pure leaf: octets in, answers out.
+// The character classes of HTTP and the field names that the engine knows. Pure functions of bytes.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-// Field names that some rule of the engine mentions. 0 is any other name.
+// The field names that a rule of the engine mentions.
 enum CNO_NAME {
     CNO_NAME_OTHER,
     CNO_NAME_P_AUTHORITY,  // the pseudo-fields of RFC 9113 section 8.3 and RFC 8441 come first
@@ -13,7 +13,7 @@ enum CNO_NAME {
     CNO_NAME_P_PROTOCOL,
     CNO_NAME_P_SCHEME,
     CNO_NAME_P_STATUS,
-    CNO_NAME_P_UNKNOWN,  // starts with a colon and is none of the above
+    CNO_NAME_P_UNKNOWN,  // any other name that starts with a colon
     CNO_NAME_CONNECTION,
     CNO_NAME_CONTENT_LENGTH,
     CNO_NAME_COOKIE,
@@ -28,10 +28,10 @@ enum CNO_NAME {
     CNO_NAME_TE,
     CNO_NAME_TRANSFER_ENCODING,
     CNO_NAME_UPGRADE,
-    CNO_NAME_REPEATED,  // only in message_out.c: a second Content-Length that says the same
+    CNO_NAME_REPEATED,  // only in out.c: a second Content-Length with the same value
 };
 
-// RFC 9110 section 5.6.2: for a tchar its lower-case form, for any other octet 0.
+// The lower-case form of each tchar (RFC 9110 section 5.6.2), and 0 for any other byte.
 extern const unsigned char cno__tchar_lower[256];
 
 // The value of a hexadecimal digit in any case, or -1.
@@ -41,50 +41,54 @@ static inline int cno__hex_digit(char c) {
 }
 
 // Writes the lower-case form of the token (RFC 9110 section 5.6.2) at `data` to `lower`, which has
-// room for `size` octets. Returns how long it is.
+// room for `size` bytes. Returns the size of the token.
 size_t cno__token_lower(const char *data, size_t size, char *lower);
 
-// Writes the lower-case form of a name to `lower`, which has room for `size` octets. Returns 0 when
-// it is no token; an octet in front may be a colon. *changed is set if there were capitals.
+// Writes the lower-case form of a name to `lower`, which has room for `size` bytes. The first
+// character may be a colon. Returns 0 if the name is not a token. Sets *changed if there were
+// capitals.
 int cno__name_lower(const char *name, size_t size, char *lower, int *changed);
 
-// Which of the names above this is. Compares exactly: `name` must be lower-case already.
+// The id of a name, which must be lower-case.
 enum CNO_NAME cno__name_id(const char *name, size_t size);
 
-// RFC 9113 section 8.2.1: a lower-case token, optionally after one colon; not empty.
+// Whether a name is a lower-case token, perhaps behind one colon, and not empty (RFC 9113 section
+// 8.2.1).
 int cno__name_is_valid_h2(const char *name, size_t size);
 
-// RFC 9110 section 5.6.2: a token in any case; not empty.
+// Whether a name is a token, in any case and not empty (RFC 9110 section 5.6.2).
 int cno__name_is_token(const char *name, size_t size);
 
-// RFC 9110 section 5.5: no control octets but HTAB, and no white space at either end.
+// Whether a value has no control character but HTAB, and no white space at either end (RFC 9110
+// section 5.5).
 int cno__value_is_valid(const char *value, size_t size);
 
-// uri-host [ ":" port ] (RFC 9110 section 7.2; RFC 3986 section 3.2.2, but no list): no user
-// information. May be empty unless it needs a port (CONNECT, RFC 9112 section 3.2.3).
+// Whether that is uri-host [ ":" port ] (RFC 9110 section 7.2, RFC 3986 section 3.2.2) without user
+// information and without ','. May be empty unless a port is needed (CONNECT, RFC 9112 section
+// 3.2.3).
 int cno__host_is_valid(const char *host, size_t size, int needs_port);
 
-// Length of the longest prefix of octets that may stand in a field value (VCHAR, obs-text, SP,
-// HTAB).
+// The length of the longest prefix that a field value can have (VCHAR, obs-text, SP, HTAB).
 size_t cno__value_span(const char *data, size_t size);
 
-// Length of the longest prefix of octets that may stand in a request target: VCHAR without '#'
-// (RFC 9112 section 3.2; raw octets above 0x7f are refused).
+// The length of the longest prefix that a request target can have: VCHAR without '#' (RFC 9112
+// section 3.2; raw bytes above 0x7f are refused).
 size_t cno__target_span(const char *data, size_t size);
 
-// 1*DIGIT to a number. 0 on success, -1 on an empty string, another octet, or above 2^63-1.
+// Parses 1*DIGIT. Returns 0, or -1 for an empty string, another character, or a number above
+// 2^63-1.
 int cno__parse_uint(const char *data, size_t size, uint64_t *out);
 
 // ASCII case-insensitive equality; `lower` is a lower-case literal.
 int cno__equals_icase(const char *data, size_t size, const char *lower);
 
-// ASCII case-insensitive equality of two runs of `size` octets.
+// ASCII case-insensitive equality of two strings of `size` bytes.
 int cno__same_icase(const char *a, const char *b, size_t size);
 
-// Whether a comma-separated list has this element, in any case; `lower` is a lower-case literal.
+// Whether a comma-separated list has an element, in any case; `lower` is a lower-case literal.
 int cno__list_has(const char *data, size_t size, const char *lower);
 
-// Walks a comma-separated list (RFC 9110 section 5.6.1): sets the next non-empty, trimmed element
-// and returns 1, or returns 0 at the end. Start with *pos = 0.
+// Iterates over a comma-separated list (RFC 9110 section 5.6.1): sets the next element, which is
+// trimmed and not empty, and returns 1; returns 0 at the end. Start with *pos = 0.
 int cno__list_next(const char *data, size_t size, size_t *pos, const char **item,
                    size_t *item_size);

@@ -1,5 +1,5 @@
-// What a peer can do wrong, as data: the functions that know no connection return one of these, and
-// the connection answers with it.
+// The faults of a peer as data. Functions that know no connection return a fault, and the
+// connection responds to it.
 #pragma once
 
 #include <stdint.h>
@@ -7,13 +7,13 @@
 #include "core.h"
 
 struct cno__fault {
-    uint16_t status;     // HTTP/1 server: the status it is answered with
-    uint16_t code;       // HTTP/2: the code of RFC 9113 section 7
+    uint16_t status;     // the status of an HTTP/1 server's response
+    uint16_t code;       // the error code on HTTP/2 (RFC 9113 section 7)
     const char *reason;  // stable, for logs and tests
-    const char *text;    // for a person; ends with the section that was broken
+    const char *text;    // for a person; ends with the section of the rule
 };
 
-// The initializer of one. `code` is the name of an RFC 9113 error code, NO_ERROR where only HTTP/1
-// has the fault; `status` is 0 where no server answers HTTP/1 with it.
+// The initializer of a fault. `code` is the name of an RFC 9113 error code, or NO_ERROR for a fault
+// that only HTTP/1 has. `status` is 0 for a fault that no HTTP/1 server responds to.
 #define CNO__FAULT(status, code, reason, text) \
     { status, CNO_RST_##code, reason, text }

@@ -1,4 +1,4 @@
-// Fields that one place of a message may have and another may not: trailers, and what HTTP/2 forbids.
+// Which fields are allowed where: in trailers, and on HTTP/2.
 #include "message/head.h"
 
 #include <string.h>
@@ -15,7 +15,8 @@ const struct cno__fault cno__bad_pseudo =
 static const struct cno__fault CONNECTION_FIELD = CNO__FAULT(
     400, PROTOCOL_ERROR, "connection-field", "connection-specific field (RFC 9113 8.2.2)");
 
-// Several lines are one Dictionary; if any is none, nothing was said (RFC 8941 section 4.2).
+// Several field lines are one Dictionary. If one of them is malformed, all are ignored (RFC 8941
+// section 4.2).
 static void read_priority(struct cno_buffer_t value, struct cno__meta *meta) {
     enum { NOTHING, PRIORITY, MALFORMED };
     if (meta->has_priority == NOTHING)
@@ -55,8 +56,8 @@ const struct cno__fault *cno__note_h2(const struct cno_header_t *field, struct c
     }
 }
 
-// What says how a message is framed, routed, authenticated, cached or read comes too late behind its
-// content (RFC 9110 section 6.5.1; RFC 7230 section 4.1.2 had examples of each kind).
+// Fields about framing, routing, authentication, caching or the format of the content come too late
+// behind the content (RFC 9110 section 6.5.1; RFC 7230 section 4.1.2 had examples of each kind).
 int cno__is_barred_from_trailers(const struct cno_header_t *field) {
     static const char NAMES[] =
         "connection\0content-length\0host\0http2-settings\0keep-alive\0proxy-connection\0te\0"

@@ -1,4 +1,5 @@
-// Bodies: whether a message has one, how long it is, and whether what is sent is as long as it was said to be.
+// Bodies: whether a message has one, how long it is, and whether a body that is sent has the length
+// of its Content-Length.
 #include "message/head.h"
 
 static const struct cno__fault BAD_LENGTH =
@@ -42,6 +43,6 @@ int cno__check_length(const struct cno__out_meta *meta, size_t size, int final) 
         return CNO_OK;
     return cno_error_set(CNO_ERRNO_ASSERTION,
                          size > meta->length ? "body-too-long" : "body-too-short",
-                         "content-length is %llu and the body has %zu octets",
+                         "content-length is %llu and the body has %zu bytes",
                          (unsigned long long)meta->length, size);
 }

@@ -14,14 +14,14 @@ static inline int cno__is(struct cno_buffer_t a, const char *literal) {
 
 // ---- framing.c ---------------------------------------------------------------------------------
 
-// Content-Length: one plain number, once.
+// Notes a Content-Length, which must be one plain number and not be repeated.
 const struct cno__fault *cno__read_length(struct cno_buffer_t value, struct cno__meta *);
-// A request to CONNECT has no content; a length of 0 is not held against it.
+// Checks that a CONNECT request has no content. A Content-Length of 0 is allowed.
 const struct cno__fault *cno__check_connect(struct cno__meta *);
 
 // ---- target.c ----------------------------------------------------------------------------------
 
-// A host with an optional port, or nothing.
+// Whether that is a host with an optional port, or empty.
 static inline int cno__is_host(struct cno_buffer_t host) {
     return cno__host_is_valid(host.data, host.size, 0);
 }
@@ -36,7 +36,7 @@ const struct cno__fault *cno__check_target(struct cno_buffer_t method, struct cn
 
 // ---- fields.c ----------------------------------------------------------------------------------
 
-// The names that cno__note_h2 does something about.
+// The names that have a meaning for cno__note_h2.
 #define CNO__NOTED_H2 \
     (CNO__NAMED(CNO_NAME_CONNECTION) | CNO__NAMED(CNO_NAME_KEEP_ALIVE) | \
      CNO__NAMED(CNO_NAME_PROXY_CONNECTION) | CNO__NAMED(CNO_NAME_TRANSFER_ENCODING) | \
@@ -46,8 +46,8 @@ const struct cno__fault *cno__check_target(struct cno_buffer_t method, struct cn
 
 const struct cno__fault *cno__note_h2(const struct cno_header_t *, struct cno__meta *);
 
-// Checks a field of HTTP/2 that is not a pseudo-field, and notes what it says of its message.
-// Called for every field of every head, most of which say nothing.
+// Checks a field of HTTP/2 that is not a pseudo-field, and notes its meaning for the message.
+// Inline, as it is called for every field of every head, and most fields have no such meaning.
 static inline const struct cno__fault *cno__regular_h2(const struct cno_header_t *field,
                                                        struct cno__meta *meta) {
     return CNO__NOTED_H2 >> field->id & 1 ? cno__note_h2(field, meta) : NULL;

@@ -1,4 +1,4 @@
-// Heads of HTTP/1 that are read: from parsed lines to a message (RFC 9112 sections 3 and 6).
+// Received heads of HTTP/1: from parsed lines to a message (RFC 9112 sections 3 and 6).
 #include "message/head.h"
 
 static const struct cno__fault LENGTH_AND_CODING = CNO__FAULT(
@@ -11,7 +11,8 @@ static const struct cno__fault NEW_CODING =
 static const struct cno__fault OLD_CODING = CNO__FAULT(
     400, NO_ERROR, "transfer-coding-1.0", "Transfer-Encoding on HTTP/1.0 (RFC 9112 6.1)");
 
-// Only `chunked`, once. What is not understood at all is 501, what is out of place is 400.
+// Transfer-Encoding must be `chunked`, once. Another coding gets a 501 response, and `chunked` out
+// of place a 400.
 static const struct cno__fault *read_coding(struct cno_buffer_t value, struct cno__meta *meta) {
     const char *item;
     int unknown = 0, last = 0;
@@ -37,8 +38,9 @@ static void read_connection(struct cno_buffer_t value, struct cno__meta *meta) {
     }
 }
 
-// Walks the fields of an HTTP/1 head, taking out those that the engine answers for. *count is set to
-// how many are left, from list[*first] on: Host, mostly the first, is taken out for nothing then.
+// Reads the fields of an HTTP/1 head and removes those that the engine handles itself. The rest
+// begins at list[*first] and has *count fields, so that removing Host, which mostly is the first,
+// moves no others.
 static const struct cno__fault *read_fields(struct cno_header_t *list, size_t *first, size_t *count,
                                             struct cno_buffer_t *host, struct cno__meta *meta) {
     const struct cno__fault *fault = NULL;
@@ -117,7 +119,7 @@ const struct cno__fault *cno__request_h1(struct cno__h1_head *head, struct cno_h
     struct cno_buffer_t authority = cno__authority_of(head->target);
     meta->at = head->target.data;
     meta->method = (uint8_t)cno__method(head->method);
-    // The authority of absolute-form replaces whatever Host says (RFC 9112 section 3.2.2).
+    // The authority of absolute-form replaces the value of Host (RFC 9112 section 3.2.2).
     if (authority.data) {
         if (!authority.size || !cno__is_host(authority))
             return &cno__bad_target;

@@ -1,4 +1,4 @@
-// Heads of HTTP/2 that are read: from a decoded block to a message (RFC 9113 section 8.3).
+// Received heads of HTTP/2: from a decoded block to a message (RFC 9113 section 8.3).
 #include "message/head.h"
 
 #include <string.h>
@@ -20,13 +20,13 @@ static const struct cno__fault HOST_MISMATCH =
     CNO__FAULT(400, PROTOCOL_ERROR, "host-mismatch",
                "Host and :authority name different hosts (RFC 9113 8.3.1)");
 
-// The pseudo-fields that have been seen, by CNO_NAME_P_*.
+// The pseudo-fields of a block, by CNO_NAME_P_*.
 struct pseudo {
     struct cno_buffer_t value[CNO_NAME_P_UNKNOWN];
     uint8_t seen[CNO_NAME_P_UNKNOWN + 1];
 };
 
-// Reads a whole block, keeping those pseudo-fields in the list that its message type shows.
+// Reads a whole block. The pseudo-fields that a message shows to the application stay in the list.
 static const struct cno__fault *read_block(struct cno_header_t *list, size_t *count, int is_request,
                                            struct pseudo *pseudo, struct cno_buffer_t *host,
                                            struct cno__meta *meta) {
@@ -63,7 +63,7 @@ static const struct cno__fault *read_block(struct cno_header_t *list, size_t *co
     return NULL;
 }
 
-// protocol-name ["/" protocol-version] (RFC 9110 section 7.8).
+// Whether that is protocol-name ["/" protocol-version] (RFC 9110 section 7.8).
 static int is_protocol(struct cno_buffer_t protocol) {
     const char *slash = protocol.size ? memchr(protocol.data, '/', protocol.size) : NULL;
     size_t name = slash ? (size_t)(slash - protocol.data) : protocol.size;
@@ -76,12 +76,12 @@ const struct cno__fault *cno__request_h2(struct cno_header_t *list, size_t count
     struct pseudo pseudo = {0};
     struct cno_buffer_t host = {0};
     const struct cno__fault *fault = read_block(list, &count, 1, &pseudo, &host, meta);
+    const uint8_t *seen = pseudo.seen;
+    msg->method = pseudo.value[CNO_NAME_P_METHOD];  // even of a block with a fault, for logs
+    msg->path = pseudo.value[CNO_NAME_P_PATH];
     if (fault)
         return fault;
-    const uint8_t *seen = pseudo.seen;
     struct cno_buffer_t authority = pseudo.value[CNO_NAME_P_AUTHORITY];
-    msg->method = pseudo.value[CNO_NAME_P_METHOD];
-    msg->path = pseudo.value[CNO_NAME_P_PATH];
     msg->headers = list;
     msg->headers_len = count;
     meta->method = (uint8_t)cno__method(msg->method);

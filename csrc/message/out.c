@@ -1,4 +1,4 @@
-// What HTTP means, for both versions, on the way out: the fields that a caller wants sent.
+// Messages to send, in both versions of HTTP: what the caller's fields may be.
 #include "message/message.h"
 
 #include <string.h>
@@ -6,15 +6,16 @@
 #include "message/chars.h"
 #include "message/head.h"
 
-// The longest name that has an id, and some.
+// A size that no name with an id exceeds.
 #define NAMED 24
 
-// The fields that say something about their message.
+// The names that have a meaning for note_out.
 #define NOTED \
     (CNO__PSEUDO | CNO__NAMED(CNO_NAME_CONNECTION) | CNO__NAMED(CNO_NAME_CONTENT_LENGTH) | \
      CNO__NAMED(CNO_NAME_HOST) | CNO__NAMED(CNO_NAME_TE) | CNO__NAMED(CNO_NAME_UPGRADE))
 
-// What one of these says about the message. Returns what is wrong with it, or NULL.
+// Notes the meaning of one field for the message. Returns a text about what is wrong with the
+// field, or NULL.
 static const char *note_out(uint8_t *id, struct cno_buffer_t v, struct cno__out_meta *meta) {
     uint64_t length;
     meta->pseudo |= CNO__PSEUDO >> *id & 1;
@@ -84,7 +85,7 @@ const char *cno__check_out(const struct cno_header_t *list, size_t count, int lo
         if (!valid)
             return lower ? "the name is not a lower-case token" : "the name is not a token";
         if (!cno__value_is_valid(v.data, v.size))
-            return "the value has control octets or white space at its ends";
+            return "the value has control characters or white space at its ends";
         const char *wrong = NOTED >> ids[i] & 1 ? note_out(ids + i, v, meta) : NULL;
         if (wrong)
             return wrong;

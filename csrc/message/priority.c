@@ -1,5 +1,5 @@
-// The value of a priority field: a Dictionary of Structured Fields (RFC 8941), of which two members
-// count. In this file "section" is one of RFC 8941.
+// The value of a priority field: a Dictionary of Structured Fields (RFC 8941) with two known
+// members. In this file "section" is one of RFC 8941.
 #include "message/priority.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@ struct reader {
 
 enum TYPE { BAD, INTEGER, BOOLEAN, OTHER };
 
-// A bare item; `number` is that of an integer or a boolean.
+// A bare item. `number` is the value of an integer or a boolean.
 struct item {
     enum TYPE type;
     int64_t number;
@@ -113,7 +113,7 @@ static struct item read_item(struct reader *r) {
     return (struct item){OTHER, 0};
 }
 
-// Section 3.1.2: parameters, none of which means anything here. Returns whether they are well-formed.
+// Section 3.1.2: parameters, which are ignored. Returns whether they are well-formed.
 static int read_parameters(struct reader *r) {
     while (take(r, ';')) {
         skip(r, " ");
@@ -134,7 +134,7 @@ static enum TYPE read_inner_list(struct reader *r) {
     }
 }
 
-// What one member changes; the last of its name counts, even if it says nothing (section 3.2).
+// Applies one member. The last member of a name counts, even if its value is ignored (section 3.2).
 static void apply(const char *key, size_t size, struct item item, uint8_t *priority) {
     if (size == 1 && *key == 'u') {
         int known = item.type == INTEGER && item.number >= 0 && item.number <= 7;

@@ -1,19 +1,18 @@
-// Extensible priorities (RFC 9218): what the value of a priority field says. Pure: octets in, a
-// number out.
+// Extensible priorities (RFC 9218): the value of a priority field as a number.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-// One octet per stream: the urgency in the lower three bits, and these.
+// A priority in one byte: the urgency in the lower three bits, and these flags.
 enum {
     CNO__PRIORITY_DEFAULT = 3,  // section 4: urgency 3, not incremental
     CNO__PRIORITY_URGENCY = 7,
     CNO__PRIORITY_INCREMENTAL = 8,
-    CNO__PRIORITY_FRAME = 16,  // a PRIORITY_UPDATE said it, which a field does not change
+    CNO__PRIORITY_FRAME = 16,  // set by a PRIORITY_UPDATE, which a field does not override
 };
 
-// Reads a Dictionary (RFC 8941 section 3.2) into *priority, where it changes what it mentions.
-// Unknown members are passed over, known ones of another type or out of range mean the default (RFC
-// 9218 section 4). Returns 0, or -1 and no change when it is no Dictionary.
+// Parses a Dictionary (RFC 8941 section 3.2) and changes those parts of *priority that it has
+// members for. Unknown members are ignored; known ones of another type or out of range mean the
+// default (RFC 9218 section 4). Returns 0, or -1 without a change for a malformed Dictionary.
 int cno__priority_parse(const char *data, size_t size, uint8_t *priority);

@@ -1,11 +1,11 @@
-// Where a request goes: targets, schemes, hosts and ports.
+// The destination of a request: targets, schemes, hosts and ports.
 #include "message/head.h"
 
 #include <string.h>
 
 const struct cno__fault cno__bad_target =
     CNO__FAULT(400, PROTOCOL_ERROR, "bad-target",
-               "request target of a form its method cannot have (RFC 9112 3.2)");
+               "request target of a form that its method cannot have (RFC 9112 3.2)");
 const struct cno__fault cno__no_host =
     CNO__FAULT(400, PROTOCOL_ERROR, "missing-host", "no Host (RFC 9112 3.2)");
 const struct cno__fault cno__two_hosts =
@@ -15,8 +15,8 @@ const struct cno__fault cno__bad_host = CNO__FAULT(
 
 // ---- hosts and schemes -------------------------------------------------------------------------
 
-// A valid host and port without the port where that is empty or the default one of the scheme
-// (RFC 3986 section 6.2.3).
+// A valid host and port, without a port that is empty or the default of the scheme (RFC 3986
+// section 6.2.3).
 static struct cno_buffer_t without_default_port(struct cno_buffer_t host,
                                                 struct cno_buffer_t scheme) {
     size_t digits = 0;

@@ -1,4 +1,4 @@
-// Unaligned loads: strings as words. A pure leaf, private to the library.
+// Strings as machine words, by unaligned loads. Private to the library.
 #pragma once
 
 #include <stddef.h>
@@ -21,8 +21,8 @@ static inline void cno__store8(char *data, uint64_t word) {
     memcpy(data, &word, sizeof(word));
 }
 
-// The 1 to 8 octets of [data, data + size) in some arrangement, perhaps more than once, perhaps
-// with spaces: enough to compare or to judge all of them at once, given that the size is known.
+// The 1 to 8 bytes of [data, data + size) in one word, in some order, perhaps repeated or with
+// spaces between: enough to compare or test all of them at once when the size is known.
 static inline uint64_t cno__load_upto8(const char *data, size_t size) {
     if (size == 8)
         return cno__load8(data);
@@ -32,7 +32,7 @@ static inline uint64_t cno__load_upto8(const char *data, size_t size) {
     return 0x2020202020000000u | (uint64_t)u[0] << 16 | (uint64_t)u[size / 2] << 8 | u[size - 1];
 }
 
-// memcmp() == 0 without a call, for strings of a few words.
+// memcmp() == 0 without a function call, for strings of a few words.
 static inline int cno__same(const char *a, const char *b, size_t size) {
     if (size > 8) {
         size -= 8;
@@ -51,7 +51,7 @@ static inline int cno__same(const char *a, const char *b, size_t size) {
     return 1;
 }
 
-// memcpy() without a call, for strings of a word or two.
+// memcpy() without a function call, for strings of a word or two.
 static inline void cno__copy(char *to, const char *data, size_t size) {
     if (size > 16) {
         memcpy(to, data, size);
@@ -71,9 +71,9 @@ static inline void cno__copy(char *to, const char *data, size_t size) {
     }
 }
 
-// Adds a string to a hash that is being made: its size and, of a long one, the words at both ends
-// and in the middle. So it takes the same time for any size; strings that are the same there must
-// be told apart otherwise.
+// Adds a string to a hash: its size and, of a long string, the words at both ends and in the
+// middle. The time does not depend on the size; strings that are equal in these places have the
+// same hash.
 static inline uint64_t cno__hash_add(uint64_t hash, const char *data, size_t size) {
     hash = (hash + size) * 0x9e3779b97f4a7c15u;
     if (size > 8) {
@@ -86,7 +86,8 @@ static inline uint64_t cno__hash_add(uint64_t hash, const char *data, size_t siz
     return size ? hash + cno__load_upto8(data, size) * 0xd6e8feb86659fd93u : hash;
 }
 
-// The upper octets of a word did not get to the lower bits of the sum; here they do.
+// Completes a hash: mixes the upper bytes of the words, which the sum leaves in its upper bits,
+// into the result.
 static inline uint32_t cno__hash_end(uint64_t hash) {
     return (uint32_t)((hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> 32);
 }

@@ -280,6 +280,7 @@ def test_what_the_peer_did_wrong() -> None:
         ("end", 1, raw.CNO_RST_PROTOCOL_ERROR, raw.CNO_LOCAL),
         ("close",),
     ]
+    assert conn.refused is None
     with pytest.raises(raw.Disconnected):
         conn.data_received(GET)
 
@@ -572,13 +573,19 @@ def test_what_is_refused_on_one_stream_is_told() -> None:
     class Faults(Recorder):
         def on_fault(self, stream: int, error: raw.ProtocolError) -> None:
             self.log.append(("fault", stream, error.reason, error.wire))
+            refused.append(self.refused)
 
+    refused: list[tuple[str, bytes] | None] = []
     conn = server(http2=True, cls=Faults)
     conn.data_received(frame("HEADERS 1 END_STREAM|END_HEADERS @get A=b"))
     assert ("fault", 1, "bad-field-name", raw.CNO_RST_PROTOCOL_ERROR) in conn.take()
     with pytest.raises(raw.ProtocolError) as caught:
         conn.data_received(frame("PING 1 - t:12345678"))
     assert ("fault", 0, caught.value.reason, caught.value.wire) in conn.take()
+    conn = server(http2=False, cls=Faults)
+    with pytest.raises(raw.ProtocolError):
+        conn.data_received(b"PUT /a?b HTTP/1.1\r\n\r\n")
+    assert refused == [("GET", b"/"), None, ("PUT", b"/a?b")]
 
 
 def test_a_shutdown_that_is_announced() -> None:

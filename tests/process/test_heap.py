@@ -1,4 +1,4 @@
-"""cno/process/heap.py: freed memory stays with the process unless the environment says otherwise."""
+"""cno/process/heap.py: freed memory stays with the process, or not if the environment says so."""
 
 import platform
 import subprocess
