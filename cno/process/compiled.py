@@ -1,7 +1,7 @@
-"""The classes that serve applications: compiled where cno.engine._fast is there, or else in Python.
+"""The classes that serve applications: the compiled ones of cno.engine._fast, or those in Python.
 
-With CNO_NO_EXTENSIONS in the environment they are the Python ones. An extension that was built from
-other headers than the engine is an error.
+The Python classes serve if the extension module is missing or CNO_NO_EXTENSIONS is set. A module
+built from other headers than the engine raises ImportError.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cno.transport.writing import LEND, QUANTUM
 CONNECTION: Any = connection.ServerConnection
 REQUEST: Any = asgi.Request
 
-# Why the classes are not the compiled ones, "" if they are.
+# The reason why the Python classes serve; "" if the compiled ones do.
 WHY_NOT = ""
 
 _HELPERS: dict[str, Any] = {
@@ -64,7 +64,7 @@ else:
         _mark(_fast.Port)
 
         class CompiledConnection(_fast.Connection, connection.ServerConnection):
-            """A connection that begins and ends ordinary exchanges in C."""
+            """A connection whose ordinary exchanges begin and end in C."""
 
             make_reply = _fast.Reply
 
