@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each header may use the declarations of those in front of it.
 HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "batch.h")
 
-# States that the compiled classes share with Python.
+# The states that compiled classes and Python classes share.
 STATES = "cno/engine/states.h"
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)

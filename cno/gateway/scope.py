@@ -17,10 +17,10 @@ from cno.engine.events import (
 from cno.gateway.interface import Scope
 from cno.server.connection import ServerConnection
 
-# scope["asgi"] of HTTP requests. Version 2.4 of the specification says that send() raises an
-# OSError once the client has gone. That is done here, but must not be announced: Starlette then no
-# longer listens for http.disconnect, and a response that waits for its next event would outlive its
-# client.
+# The value of scope["asgi"] for HTTP requests. In version 2.4 of the specification send() raises an
+# OSError once the client has gone. cno does so, but must not announce version 2.4: Starlette then
+# no longer listens for http.disconnect, and a response that waits for its next event would outlive
+# the client.
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 

@@ -16,14 +16,17 @@ def request(
     *,
     whole: bool,
 ) -> None:
-    """A response has ended: `size` bytes of body were written, `seconds` after its request came.
-    One that is not `whole` was cut."""
+    """Logs the end of a response.
+
+    `size` is the number of bytes of the body that were written, `seconds` is the time since the
+    request arrived. A response that is not `whole` was cut.
+    """
     access.info(
         ACCESS, peer, method, target, version, status, size, seconds * 1000, "" if whole else " cut"
     )
 
 
 def refused(peer: str, method: str | None, target: bytes | None, status: int, reason: str) -> None:
-    """The engine has answered a request itself. What is not known of it is "-"."""
+    """Logs a request that the engine has answered by itself. Unknown parts are logged as "-"."""
     shown = target.decode("latin-1") if target else "-"
     access.info(REFUSED, peer, method or "-", shown, status, reason)

@@ -12,12 +12,11 @@ TRACE = 5  # the level below DEBUG
 error = logging.getLogger("cno.error")
 access = logging.getLogger("cno.access")
 
-# The format of a line of `cno.access`: peer, method, target, HTTP version, status; bytes of
+# The format of a line of `cno.access`: peer, method, target, HTTP version, status; bytes of the
 # body, milliseconds, and " cut" for a response that is not whole.
 ACCESS = '%s - "%s %s HTTP/%s" %d %d %.1f ms%s'
 
-# The format of a line about a request that the engine refused: peer, method, target, status, and
-# why.
+# The format of a line about a refused request: peer, method, target, status, reason.
 REFUSED = '%s - "%s %s" %d %s'
 
 

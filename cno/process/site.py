@@ -1,4 +1,4 @@
-"""One application, served: gives out connections, and chooses the adapter for each request."""
+"""The connections of a server to one application, with the adapter for each kind of request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cno.transport.connection import peer_name
 
 
 def _root_path(path: str) -> str:
-    """With a slash in front and none behind; "" for the root itself."""
+    """Returns `path` with a slash in front and none behind; "" for the root itself."""
     path = path.strip("/")
     return f"/{path}" if path else ""
 
@@ -43,17 +43,20 @@ class Site(Group):
         self._root_path = _root_path(config.root_path)
 
     def protocol(self) -> asyncio.Protocol:
-        """The factory for loop.create_server."""
+        """Makes the protocol of a new connection; loop.create_server() calls this."""
         connection: asyncio.Protocol = compiled.CONNECTION(self)
         return connection
 
     def openers(self, connection: ServerConnection) -> Openers:
-        """What begins the exchanges of this connection, as it is now."""
+        """Returns the functions that begin the exchanges of a connection.
+
+        A connection that changes from HTTP/1 to HTTP/2 asks again, because scopes differ then.
+        """
         base = scope_base(connection, self._root_path)
         return Openers(partial(compiled.REQUEST, self._application, connection, base))
 
     def refused(self, connection: ServerConnection, fault: Event) -> None:
-        """A request that the engine has answered itself gets its line in the access log."""
+        """Logs a request that the engine has answered by itself, without the application."""
         _, _, reason, wire, _, _, method, target = fault
         if self._application.access_log and 100 <= wire <= 599:
             access.refused(peer_name(connection), method, target, wire, reason)

@@ -1,7 +1,7 @@
-"""What is compiled in cno.engine._fast: where it is used, and where C is not quite what Python is.
+"""cno/process/compiled.py: the use of the compiled classes, and the details in which C differs.
 
-That it serves as the Python classes do is what the tests of ASGI and of connections say, which run
-with both.
+The tests of ASGI and of connections run with both kinds of classes, and so show that these serve
+alike.
 """
 
 import asyncio
@@ -40,15 +40,16 @@ def test_it_is_what_serves() -> None:
 
 
 def test_none_is_returned_with_a_reference() -> None:
-    """A wheel that 3.12 or 3.13 has built is for 3.10 and 3.11 too. There the macros of these
-    headers, which take no reference, would use up those to None, and the process with them."""
+    """A wheel built with Python 3.12 or 3.13 also runs on 3.10 and 3.11. The macros in the newer
+    headers take no reference, because None is immortal there. On the older versions the count of
+    references to None would reach 0, and the process would end."""
     for source in (Path(__file__).parents[2] / "cno" / "engine").glob("_fast*.[ch]"):
         code = re.sub("//.*", "", source.read_text())
         assert not re.search(r"\bPy_RETURN_(NONE|TRUE|FALSE|NOTIMPLEMENTED)\b", code), source
 
 
 class Listening(logging.Handler):
-    """Hears the access log, and does something about it."""
+    """Collects the records of the access log, and calls `act` for each record."""
 
     def __init__(self, act: Any = lambda: None) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ async def test_fields_are_as_they_were_when_they_were_sent(peer: Peer) -> None:
 
 @both
 async def test_what_send_returns_is_a_coroutine(peer: Peer) -> None:
-    """anyio starts only coroutines in a task group, asyncio wants them for a task."""
+    """The task groups of anyio and the tasks of asyncio accept nothing but coroutines."""
 
     async def app(scope, receive, send):
         first = send({"type": "http.response.start", "status": 200})
@@ -134,7 +135,7 @@ async def test_nothing_is_sent_before_it_is_awaited(peer: Peer) -> None:
 
 @both
 async def test_other_threads_send_through_the_loop(peer: Peer) -> None:
-    """As asyncio documents it for them, and asgiref does it."""
+    """A thread calls run_coroutine_threadsafe(), as asgiref does."""
     logged = Listening()
 
     async def app(scope, receive, send):
@@ -232,7 +233,8 @@ async def test_an_application_that_is_no_coroutine_function(peer: Peer, fails: A
 
 @both
 async def test_nothing_outlives_its_use(peer: Peer) -> None:
-    """Without the cyclic collector: a request its answer, a connection its transport."""
+    """Requests end with their response and connections with their transport, without the help of
+    the cyclic garbage collector."""
     requests: list[weakref.ref[Any]] = []
     connections: list[weakref.ref[Any]] = []
 
@@ -289,7 +291,7 @@ async def test_a_task_that_is_cancelled_leaves_its_request_reset(peer: Peer) -> 
 
 @h1
 async def test_the_coroutine_of_a_request_by_hand(peer: Peer) -> None:
-    """As a task would that is written in Python."""
+    """A task behaves in the same way if the coroutine is written in Python."""
     turns = []
 
     async def app(scope, receive, send):

@@ -1,6 +1,7 @@
 """The harness for tests that serve an application in this process.
 
-A test is a coroutine under `@over(...)`; its `peer` serves an application and connects to it.
+A test is a coroutine function under `@over(...)`. Its parameter `peer` serves an application and
+makes connections to the server.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import cno.asgi
 import cno.process.compiled
 import cno.server.connection
 
-# What serves: two event loops with the compiled classes of cno.engine._fast, and one without these.
+# The ways to serve: asyncio and uvloop with the compiled classes; asyncio without them.
 LOOPS = [
     "asyncio",
     "python",
@@ -36,8 +37,10 @@ LOOPS = [
 def over(
     *versions: str, loops: Iterable[Any] = LOOPS, make: Callable[[str], "Peer"] | None = None
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Runs a coroutine function, whose first parameter is `peer`, per version and each of LOOPS.
-    `make` makes a peer from a version."""
+    """Makes a test of a coroutine function whose first parameter is `peer`.
+
+    The test runs for each version of HTTP and each loop. `make` makes the peer for a version.
+    """
 
     def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
         def call(version: str, loop: str, **more: Any) -> None:
@@ -65,7 +68,7 @@ h2_only = over("h2")
 
 @contextlib.contextmanager
 def python_classes() -> Iterator[None]:
-    """Serves without what is compiled in cno.engine._fast."""
+    """Switches to the classes written in Python, instead of those compiled in cno.engine._fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cno.process.compiled, "CONNECTION", cno.server.connection.ServerConnection)
         patch.setattr(cno.process.compiled, "REQUEST", cno.asgi.Request)
@@ -73,7 +76,7 @@ def python_classes() -> Iterator[None]:
 
 
 def run(main: Callable[[], Awaitable[None]], loop_name: str, seconds: float = 3 * PATIENCE) -> None:
-    """Runs a coroutine on a new loop. What the loop had to complain about is a failure."""
+    """Runs a coroutine on a new loop. Fails if the loop's exception handler was called."""
     loop: asyncio.AbstractEventLoop
     if loop_name == "uvloop":
         import uvloop
@@ -112,9 +115,9 @@ async def _with_peer(test: Callable[..., Any], peer: "Peer", more: dict[str, Any
 
 
 class Peer:
-    """The other side of a server in this process: starts it, connects to it, reads its log.
+    """The client's side of a server in this process: starts the server, connects, collects the log.
 
-    With `cuts` set, the server may have to cut requests at the end of the test.
+    A test sets `cuts` if the server has to cut connections at the end.
     """
 
     def __init__(self, version: str) -> None:
@@ -128,7 +131,7 @@ class Peer:
         self._stack = contextlib.AsyncExitStack()
 
     async def serve(self, app: Any, **options: Any) -> "Client":
-        """Serves an application and returns the first connection to it."""
+        """Serves an application and returns the first connection."""
         await self.start(app, **options)
         return await self.connect()
 
@@ -149,7 +152,7 @@ class Peer:
         buffer: int | None = None,
         begin: bool = True,
     ) -> "Client":
-        """A new connection; `buffer` is the size of its socket's receive buffer."""
+        """Makes a connection; `buffer` is the size of the socket's receive buffer."""
         listener = self.server.sockets[0]
         loop = asyncio.get_running_loop()
         version = version or self.version
@@ -180,7 +183,10 @@ class Peer:
         return client
 
     async def barrier(self) -> None:
-        """Returns when the server has seen all that was sent before: it answered somebody else."""
+        """Returns when the server has seen everything that was sent before.
+
+        A new connection gets an answer, which the event loop makes after all earlier events.
+        """
         client = await self.connect("h1")
         name = client.wire.name
         await client.wire.send(b"no request\r\n\r\n")
@@ -199,7 +205,7 @@ class Peer:
 
 @contextlib.contextmanager
 def listening(name: str, lines: list[str]):
-    """Collects what a logger says."""
+    """Collects the messages of a logger in `lines`."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -223,7 +229,7 @@ def listening(name: str, lines: list[str]):
 
 
 async def answer(send: Any, body: bytes = b"ok", status: int = 200, headers: Any = None) -> None:
-    """A whole response in two messages."""
+    """Sends a whole response in two messages."""
     start = {"type": "http.response.start", "status": status}
     start["headers"] = [(b"content-length", b"%d" % len(body))] if headers is None else headers
     await send(start)
@@ -231,17 +237,17 @@ async def answer(send: Any, body: bytes = b"ok", status: int = 200, headers: Any
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """The smallest application."""
+    """An application that answers "ok"."""
     await answer(send)
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with what it is sent, when it has all of it."""
+    """An application that reads the whole body and sends the body back."""
     await answer(send, await read_body(receive))
 
 
 async def read_body(receive: Any) -> bytes:
-    """The whole body. Raises ConnectionError when the client leaves before its end."""
+    """Returns the whole body. Raises ConnectionError when the client leaves before the end."""
     body = bytearray()
     while True:
         message = await receive()
@@ -253,7 +259,7 @@ async def read_body(receive: Any) -> bytes:
 
 
 def note(app: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
-    """Wraps an application: `.done()` waits for what a call came to, a value or an exception."""
+    """Wraps an application: `.done()` waits for the result of a call, a value or an exception."""
     results: asyncio.Queue[Any] = asyncio.Queue()
 
     async def noted(scope: Any, receive: Any, send: Any) -> None:
