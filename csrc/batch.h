@@ -158,6 +158,11 @@ int cno_batch_tail(struct cno_batch_t *, uint32_t stream, const char *fields, si
 int cno_batch_lend(struct cno_batch_t *, uint32_t stream, const char *data, size_t size, int final,
                    struct cno_view_t *views, size_t *count);
 
+// cno_batch_respond for a whole body that is lent in the same way.
+int cno_batch_respond_lent(struct cno_batch_t *, uint32_t stream, int code,
+                           const struct cno_header_t *list, size_t list_size, const char *body,
+                           size_t body_size, struct cno_view_t *views, size_t *count);
+
 // Makes an empty set of default fields; NULL when there is no memory. The set must outlive the
 // batches that point to it.
 struct cno_defaults_t *cno_defaults_new(void);

@@ -43,8 +43,9 @@ PyDoc_STRVAR(connect_doc, "connect(addresses, /)\n--\n\n"
 static PyObject *connect(PyObject *module, PyObject *args) {
     struct fast *fast = PyModule_GetState(module);
     Py_ssize_t size;
-    PyObject *consume, *respond, *write_data, *lend_data;
-    if (!PyArg_ParseTuple(args, "(nOOOO)", &size, &consume, &respond, &write_data, &lend_data))
+    PyObject *consume, *respond, *write_data, *lend_data, *respond_lent;
+    if (!PyArg_ParseTuple(args, "(nOOOOO)", &size, &consume, &respond, &write_data, &lend_data,
+                          &respond_lent))
         return NULL;
     if (size != sizeof(struct cno_batch_t)) {
         PyErr_SetString(PyExc_ImportError,
@@ -55,6 +56,7 @@ static PyObject *connect(PyObject *module, PyObject *args) {
     *(void **)&fast->respond = PyLong_AsVoidPtr(respond);
     *(void **)&fast->write_data = PyLong_AsVoidPtr(write_data);
     *(void **)&fast->lend_data = PyLong_AsVoidPtr(lend_data);
+    *(void **)&fast->respond_lent = PyLong_AsVoidPtr(respond_lent);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 

@@ -71,6 +71,8 @@ struct fast {
     int (*write_data)(struct cno_connection_t *, uint32_t, const char *, size_t, int);
     int (*lend_data)(struct cno_batch_t *, uint32_t, const char *, size_t, int, struct cno_view_t *,
                      size_t *);
+    int (*respond_lent)(struct cno_batch_t *, uint32_t, int, const struct cno_header_t *, size_t,
+                        const char *, size_t, struct cno_view_t *, size_t *);
     Py_ssize_t quantum, lend;
     int task_takes_context;  // from 3.11 on
 };

@@ -4,6 +4,9 @@
 enum { WAITING = CNO_REPLY_WAITING, HELD = CNO_REPLY_HELD, BODY = CNO_REPLY_BODY };
 enum { DONE = CNO_REPLY_DONE, FAILED = CNO_REPLY_FAILED };
 
+// Bytes of body from which on a copy into the engine's output costs more than a call.
+#define AT_ONCE 1024
+
 struct reply *fast_reply_new(struct fast *fast, struct connection *connection, unsigned int stream,
                              PyObject *owner) {
     struct reply *r = (struct reply *)PyType_GenericAlloc(fast->reply_type, 0);
@@ -116,22 +119,21 @@ static struct cno_buffer_t octets_of(PyObject *bytes) {
     return (struct cno_buffer_t){PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes)};
 }
 
-// Writes the held head and as much of a body as the windows allow. Returns how much, or -1.
-static int begin(struct reply *r, struct cno_buffer_t body, long long total) {
-    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS + 1];
+// The fields of the held head. One too many is left in for the engine to refuse.
+static size_t read_fields(struct reply *r, struct cno_header_t list[CNO_MAX_ANSWER_FIELDS + 1]) {
     int is_tuple = PyTuple_Check(r->fields);
     Py_ssize_t count = is_tuple ? PyTuple_Size(r->fields) : PyList_Size(r->fields);
-    // One field too many, for the engine to refuse.
     count = count > CNO_MAX_ANSWER_FIELDS ? CNO_MAX_ANSWER_FIELDS + 1 : count;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *pair = is_tuple ? PyTuple_GetItem(r->fields, i) : PyList_GetItem(r->fields, i);
         list[i] = (struct cno_header_t){octets_of(PyTuple_GetItem(pair, 0)),
                                         octets_of(PyTuple_GetItem(pair, 1)), 0, 0};
     }
-    int taken = r->connection->batch
-                    ? r->fast->respond(r->connection->batch, r->stream, r->status, list,
-                                       (size_t)count, body.data, body.size, total)
-                    : -1;
+    return (size_t)count;
+}
+
+// What the engine said to a head and a body: bytes taken, or -1.
+static int begun(struct reply *r, int taken) {
     if (taken < 0) {
         refused(r);
         if (!PyErr_ExceptionMatches(PyExc_OSError))  // not because the client has gone
@@ -141,6 +143,54 @@ static int begin(struct reply *r, struct cno_buffer_t body, long long total) {
     r->state = BODY;
     r->size = taken;
     return taken;
+}
+
+// Writes the held head and as much of a body as the windows allow. Returns how much, or -1.
+static int begin(struct reply *r, struct cno_buffer_t body, long long total) {
+    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS + 1];
+    struct cno_batch_t *batch = r->connection->batch;
+    size_t count = read_fields(r, list);
+    return begun(r, batch ? r->fast->respond(batch, r->stream, r->status, list, count, body.data,
+                                             body.size, total)
+                          : -1);
+}
+
+// Output that has views of a body in it, as one bytes.
+static PyObject *join(struct cno_batch_t *b, const struct cno_view_t *views, size_t count,
+                      const char *body) {
+    size_t size = b->out_size, done = 0;
+    for (size_t i = 0; i < count; i++)
+        size += views[i].size;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    char *at = bytes ? PyBytes_AsString(bytes) : NULL;
+    for (size_t i = 0; at && i < count; i++) {
+        memcpy(at, b->out + done, views[i].at - done);
+        at += views[i].at - done;
+        done = views[i].at;
+        memcpy(at, body + views[i].offset, views[i].size);
+        at += views[i].size;
+    }
+    if (at)
+        memcpy(at, b->out + done, b->out_size - done);
+    b->out_size = 0;
+    return bytes;
+}
+
+// Writes the held head and a whole body on HTTP/1, copied once, to a transport that has room.
+static int begin_at_once(struct reply *r, struct cno_buffer_t body) {
+    struct cno_header_t list[CNO_MAX_ANSWER_FIELDS + 1];
+    struct cno_view_t views[4];
+    struct connection *c = r->connection;
+    size_t count = read_fields(r, list), parts = 4;
+    int taken = begun(r, r->fast->respond_lent(c->batch, r->stream, r->status, list, count,
+                                               body.data, body.size, views, &parts));
+    PyObject *bytes = taken < 0 ? NULL : join(c->batch, views, parts, body.data);
+    PyObject *transport = Py_NewRef(c->transport);
+    if (bytes && fast_call(transport, NAME(r->fast, write), bytes) < 0)
+        taken = -1;
+    Py_DECREF(transport);
+    Py_XDECREF(bytes);
+    return bytes ? taken : -1;
 }
 
 static const struct cno_buffer_t EMPTY = {"", 0};
@@ -230,7 +280,11 @@ static int finish(struct reply *r, PyObject *body, Py_ssize_t size, int taken, P
 }
 
 int fast_reply_end(struct reply *r, PyObject *body, PyObject **rest) {
-    int taken = put(r, body, (long long)PyBytes_Size(body));
+    struct connection *c = r->connection;
+    Py_ssize_t size = PyBytes_Size(body);
+    int at_once = r->state == HELD && size >= AT_ONCE && size <= r->fast->quantum && !c->http2 &&
+                  c->writable && c->batch && c->transport && c->transport != Py_None;
+    int taken = at_once ? begin_at_once(r, octets_of(body)) : put(r, body, (long long)size);
     return taken < 0 ? -1 : finish(r, body, PyBytes_Size(body), taken, rest);
 }
 

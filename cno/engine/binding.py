@@ -33,6 +33,7 @@ ADDRESSES: tuple[int, ...] = (
             "cno_batch_respond",
             "cno_write_data",
             "cno_batch_lend",
+            "cno_batch_respond_lent",
         )
     ),
 )

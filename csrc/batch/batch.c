@@ -304,3 +304,15 @@ int cno_batch_lend(struct cno_batch_t *b, uint32_t stream, const char *data, siz
     *count = loan.count;
     return taken;
 }
+
+int cno_batch_respond_lent(struct cno_batch_t *b, uint32_t stream, int code,
+                           const struct cno_header_t *list, size_t list_size, const char *body,
+                           size_t body_size, struct cno_view_t *views, size_t *count) {
+    struct cno__loan loan = {{body, body_size}, views, *count, 0};
+    b->loan = &loan;
+    int taken =
+        cno_batch_respond(b, stream, code, list, list_size, body, body_size, (long long)body_size);
+    b->loan = NULL;
+    *count = loan.count;
+    return taken;
+}
