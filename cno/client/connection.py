@@ -108,6 +108,7 @@ class Requester(Carrier):
         self._queue = OrderedDict()
         self._failure: RequestFailed | None = None  # why the connection takes no requests
         self._closed = self.loop.create_future()
+        self._tls: Any = None  # the ssl.SSLObject: a transport that was closed twice has none
         self._alarm: asyncio.TimerHandle | None = None  # for the first deadline
         self._alarm_at = 0.0
         self._idling: asyncio.TimerHandle | None = None
@@ -246,8 +247,8 @@ class Requester(Carrier):
         if self._over:  # closed before
             self.transport.abort()
             return
-        secure: Any = transport.get_extra_info("ssl_object")
-        agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
+        self._tls = transport.get_extra_info("ssl_object")
+        agreed = self._tls is not None and self._tls.selected_alpn_protocol() == "h2"
         self.http2 = agreed or self._force_http2
         self._settled = not self.http2
         self.engine.begin(http2=self.http2)
@@ -276,18 +277,17 @@ class Requester(Carrier):
 
     def _is_cut(self) -> bool:
         """Whether TLS has ended without close_notify."""
-        secure: Any = self.transport.get_extra_info("ssl_object")
-        if secure is None:
+        if self._tls is None:
             return False
         try:
-            return bool(secure.read(1))
+            return bool(self._tls.read(1))
         except OSError as error:
             return error.errno == _WANT_READ
 
     def connection_lost(self, exc: Exception | None) -> None:
         """What is under way has failed."""
         self._transport = None
-        if exc is None and self.transport.get_extra_info("ssl_object") is not None:
+        if exc is None and self._tls is not None:
             self.eof_received()  # of close_notify 3.10 tells by nothing else
         self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
         if not self._closed.done():

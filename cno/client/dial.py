@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
-from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
 
 from cno.client.errors import ConnectFailed, ConnectTimeout, TLSFailed
 from cno.client.protocol import Client, ClientOptions, RequestOptions, Response
+from cno.client.sockets import open_socket, within
+from cno.client.url import Place, parse, tls_name
 from cno.engine.fields import Headers
 from cno.transport.body import Body, release
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-# Of a scheme: whether there is TLS, whether HTTP/2 is spoken without asking, the port.
-_SCHEMES = {
-    "http": (False, False, 80),
-    "https": (True, False, 443),
-    "h2c": (False, True, 80),
-    "h2": (True, True, 443),
-}
-
-# What a URL may have beside letters and digits (RFC 3986 section 3.3); "%" because it is quoted.
-_TARGET = "/%:@!$&'()*+,;=~-._?"
-
-# What a name may have (section 3.2.2), unless it is quoted.
-_NAME = re.compile(r"[\w.~!$&'()*+,;=-]+", re.ASCII)
 
 
 class ConnectOptions(ClientOptions, total=False):
@@ -45,60 +29,6 @@ class ConnectOptions(ClientOptions, total=False):
 
 class RequestOnceOptions(ConnectOptions, RequestOptions, total=False):
     """What request() takes by name."""
-
-
-@dataclass
-class _Place:
-    """Where a URL leads."""
-
-    secure: bool
-    http2: bool
-    host: str
-    port: int
-    authority: str
-    target: str
-
-    @property
-    def scheme(self) -> str:
-        return "https" if self.secure else "http"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}"
-
-
-def _parse(url: str) -> _Place:
-    """Raises ValueError that says what is wrong with it."""
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"{url!r}: the scheme is none of {', '.join(_SCHEMES)}")
-    if not parts.hostname:
-        raise ValueError(f"{url!r} has no host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL with credentials: give an authorization field instead")
-    secure, http2, usual = _SCHEMES[parts.scheme]
-    try:
-        port = usual if parts.port is None else parts.port
-        host = _host(parts.hostname, bracketed="[" in parts.netloc)
-    except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from None
-    name = f"[{host}]" if ":" in host else host
-    authority = name if port == usual else f"{name}:{port}"
-    target = parts.path or "/"
-    if "?" in url.partition("#")[0]:
-        target += f"?{parts.query}"
-    return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
-
-
-def _host(name: str, *, bracketed: bool) -> str:
-    """A host as it is looked up and sent. Raises ValueError."""
-    if bracketed:
-        return str(IPv6Address(name))
-    if not name.isascii():
-        name = name.encode("idna").decode()
-    if not _NAME.fullmatch(name):
-        raise ValueError("the host is no name")
-    return name
 
 
 @lru_cache(maxsize=4)
@@ -146,7 +76,7 @@ async def connect(
     Raises ConnectFailed, or of it ConnectTimeout or TLSFailed, and ValueError for the URL.
     """
     loop = loop or asyncio.get_running_loop()
-    place = _parse(url)
+    place = parse(url)
     if place.http2:
         options["force_http2"] = True
     tls: Any = None
@@ -157,21 +87,38 @@ async def connect(
     elif ssl_ctx is not None or ssl_hostname is not None:
         raise ValueError(f"{url!r} has no TLS for ssl_ctx and ssl_hostname")
     client = Client(loop, place.authority, place.scheme, **options)
-    making = loop.create_connection(
-        lambda: client,
-        place.host,
-        place.port,
-        ssl=tls,
-        server_hostname=(ssl_hostname or place.host) if tls else None,
-    )
+    name = tls_name(ssl_hostname) if ssl_hostname else place.server_name
     try:
-        await asyncio.wait_for(making, timeout_connect)
-    except (asyncio.TimeoutError, OSError) as error:
-        raise _failure(place, error, timeout_connect) from error
+        await within(timeout_connect, _open(client, place, tls, name))
+    except BaseException as error:
+        client.close()  # the connection may have been made, and nobody will use it
+        if isinstance(error, (asyncio.TimeoutError, OSError)):
+            raise _failure(place, error, timeout_connect) from error
+        raise
     return client
 
 
-def _failure(place: _Place, error: Exception, seconds: float | None) -> ConnectFailed:
+async def _open(client: Client, place: Place, tls: Any, name: str) -> None:
+    """Connects a client, by TLS if there is a context."""
+    sock = await open_socket(client.loop, place.host, place.port)
+    taken = False
+
+    def take() -> Client:
+        nonlocal taken
+        taken = True
+        return client
+
+    try:
+        await client.loop.create_connection(
+            take, sock=sock, ssl=tls, server_hostname=name if tls else None
+        )
+    except BaseException:
+        if not taken:  # else the transport has closed the socket, or is about to
+            sock.close()
+        raise
+
+
+def _failure(place: Place, error: Exception, seconds: float | None) -> ConnectFailed:
     """Why there is no connection."""
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or error
@@ -211,7 +158,7 @@ async def request(
         await release(payload)
         raise
     try:
-        response = await client.request(method, _parse(url).target, headers, payload, **about)
+        response = await client.request(method, parse(url).target, headers, payload, **about)
     except BaseException:
         client.close()
         raise

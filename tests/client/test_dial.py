@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import re
 import socket
 import ssl
 from typing import Any
@@ -99,65 +98,14 @@ async def test_p8_targets(peer: Stage) -> None:
         response.conn.close()
 
 
-AUTHORITIES = [
-    ("http://example.com", "example.com", 80, "example.com"),
-    ("HTTP://Example.COM:80/", "example.com", 80, "example.com"),
-    ("http://example.com:443", "example.com", 443, "example.com:443"),
-    ("https://example.com:443", "example.com", 443, "example.com"),
-    ("https://example.com:80", "example.com", 80, "example.com:80"),
-    ("h2c://example.com", "example.com", 80, "example.com"),
-    ("h2://example.com", "example.com", 443, "example.com"),
-    ("http://example.com:", "example.com", 80, "example.com"),
-    ("http://example.com:0", "example.com", 0, "example.com:0"),
-    ("http://[::1]", "::1", 80, "[::1]"),
-    ("http://[::1]:8080/", "::1", 8080, "[::1]:8080"),
-    ("http://[0:0:0::0001]/", "::1", 80, "[::1]"),
-    ("http://127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
-    ("http://b\u00fccher.example/", "xn--bcher-kva.example", 80, "xn--bcher-kva.example"),
-]
-
-
-@pytest.mark.parametrize(("url", "host", "port", "authority"), AUTHORITIES)
-def test_authorities(url: str, host: str, port: int, authority: str) -> None:
-    place = cno.client.dial._parse(url)
-    assert (place.host, place.port, place.authority) == (host, port, authority)
-
-
-NO_URLS = {
-    "example.com": "scheme",
-    "": "scheme",
-    "/path": "scheme",
-    "ftp://example.com/": "scheme",
-    "ws://example.com/": "scheme",
-    "http:///path": "host",
-    "http://": "host",
-    "http:example.com": "host",
-    "http://:80/": "host",
-    "http://user@example.com/": "credentials",
-    "http://user:secret@example.com/": "credentials",
-    "http://:secret@example.com/": "credentials",
-    "http://@example.com/": "credentials",
-    "http://example.com:x/": "[Pp]ort",
-    "http://example.com:65536/": "[Pp]ort",
-    "http://example.com:-1/": "[Pp]ort",
-    "http://[::1/": "IPv6",
-    "http://[::zz]/": "",
-    "http://exa mple.com/": "host",
-    "http://exam%70le.com/": "host",
-    "http://b\u00fcch er.example/": "host",
-    "http://[example]/": "",
-    "http://" + "\u00fc" * 64 + ".example/": "",
-    "http://example.com/\ud800": "",
-}
-
-
-@pytest.mark.parametrize("url", NO_URLS, ids=ascii)
+@pytest.mark.parametrize(
+    "url", ["", "ftp://example.com/", "http://user:secret@example.com/", "http://a[::1]/"]
+)
 @h1
 async def test_urls_that_are_none(peer: Stage, url: str) -> None:
     for call in (lambda: cno.connect(None, url), lambda: cno.request(None, "GET", url)):
         with pytest.raises(ValueError) as caught:
             await soon(call())
-        assert re.search(NO_URLS[url], str(caught.value))
         assert "secret" not in str(caught.value)
 
 
@@ -251,6 +199,43 @@ async def test_a_name_for_tls(peer: Stage, certificate: Certificate) -> None:
     assert await exchange(client, server)
 
 
+class Rooted:
+    """A loop whose resolver knows names with a final dot, as that of the system does."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        assert host == "localhost."
+        return await self._loop.getaddrinfo("127.0.0.1", port, **options)
+
+
+@both
+async def test_a_name_with_its_final_dot(peer: Stage, certificate: Certificate) -> None:
+    """TLS is told the name without it (RFC 6066 section 3), the server the name as it was given."""
+    names: list[Any] = []
+    tls = served(certificate, *(["h2"] if peer.version == "h2" else []))
+    tls.sni_callback = lambda sock, name, context: names.append(name)
+    place = "localhost.:" + peer.listen(tls).partition(":")[2]
+    loop: Any = Rooted()
+    for options in ({}, {"ssl_hostname": "localhost."}):
+        connecting = asyncio.ensure_future(
+            cno.connect(loop, f"https://{place}/", ssl_ctx=trusting(certificate), **options)
+        )
+        server = await peer.accept()
+        client = await soon(connecting)
+        peer.ours.append(client)
+        assert names.pop() == "localhost"
+        assert client.authority == place
+        task, asked = await ask(client, server)
+        assert asked.one("host" if peer.version == "h1" else ":authority") == place
+        await asked.respond()
+        assert (await soon(task)).code == 200
+
+
 @h1
 async def test_tls_for_a_url_without_it(peer: Stage, certificate: Certificate) -> None:
     for options in ({"ssl_ctx": trusting(certificate)}, {"ssl_hostname": "localhost"}):
@@ -298,34 +283,53 @@ async def test_nobody_listens(peer: Stage) -> None:
 
 
 class Refusing:
-    """A loop on which no connection is made."""
+    """A loop on which no connection is made: a step of it fails."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def __init__(self, step: str, error: Exception) -> None:
+        self._step, self._error = step, error
         self._loop = asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
+        return self._fail if name == self._step else getattr(self._loop, name)
 
-    async def create_connection(self, *args: Any, **options: Any) -> None:
+    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        if self._step == "getaddrinfo":
+            raise self._error
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
+
+    async def _fail(self, *args: Any, **options: Any) -> None:
         raise self._error
 
 
 @pytest.mark.parametrize("timeout", [None, 10.0])
 @h1
 async def test_what_the_system_says(peer: Stage, timeout: float | None) -> None:
-    for error, text in (
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "service not known"),
-        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "Connection timed out"),
-        (OSError("Multiple exceptions: [Errno 111] x, [Errno 113] y"), "Multiple"),
-        (ConnectionResetError(), "ConnectionResetError"),
-        (ConnectionAbortedError("SSL handshake is taking too long"), "handshake"),
+    for step, error, text in (
+        ("getaddrinfo", socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "known"),
+        ("sock_connect", TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "timed out"),
+        ("sock_connect", OSError("made up"), "made up"),
+        ("sock_connect", ConnectionResetError(), "ConnectionResetError"),
     ):
-        loop: Any = Refusing(error)
+        loop: Any = Refusing(step, error)
         with pytest.raises(cno.ConnectFailed, match=text) as caught:
             await cno.connect(loop, "http://example.com/", timeout_connect=timeout)
         failed(caught.value, "example.com")
         assert caught.value.__cause__ is error
+
+
+@h1
+async def test_what_the_loop_says(peer: Stage) -> None:
+    authority = peer.listen()
+    for error in (
+        ConnectionResetError(),
+        ConnectionAbortedError("SSL handshake is taking too long"),
+    ):
+        loop: Any = Refusing("create_connection", error)
+        with pytest.raises(cno.ConnectFailed) as caught:
+            await cno.connect(loop, f"http://{authority}/")
+        failed(caught.value, authority)
+        assert caught.value.__cause__ is error
+        await (await peer.accept()).wire.read_all()
 
 
 @h1
@@ -352,6 +356,48 @@ async def test_a_connection_that_is_cancelled(peer: Stage, certificate: Certific
     assert await server.wire.receive()  # ClientHello
     await cancel(connecting)
     await server.wire.read_all()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@h1
+async def test_a_cancellation_is_never_lost(
+    peer: Stage, certificate: Certificate, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However near it comes to the end of connect(). asyncio.wait_for of CPython 3.10 and 3.11
+    loses some (python/cpython#86296)."""
+    authority = peer.listen(served(certificate) if secure else None)
+    url = f"https://{authority}" if secure else f"http://{authority}"
+    tls = trusting(certificate) if secure else None
+    loop = asyncio.get_running_loop()
+    made = cno.Client.connection_made
+    cancelled: list[bool] = []
+
+    def cancel_in(turns: int, task: "asyncio.Task[Any]") -> None:
+        if turns:
+            loop.call_soon(cancel_in, turns - 1, task)
+        else:
+            cancelled.append(task.cancel())
+
+    for turns in range(8):
+        connecting = asyncio.ensure_future(cno.connect(None, url, ssl_ctx=tls))
+
+        def connection_made(
+            client: Any, transport: Any, turns: int = turns, task: Any = connecting
+        ) -> None:
+            made(client, transport)
+            cancel_in(turns, task)
+
+        monkeypatch.setattr(cno.Client, "connection_made", connection_made)
+        server = await peer.accept()
+        await soon(asyncio.wait([connecting]))
+        while len(cancelled) <= turns:
+            await asyncio.sleep(0)
+        assert connecting.cancelled() == cancelled[turns]
+        if not connecting.cancelled():
+            connecting.result().close()
+        assert await soon(server.wire.read_all()) == b""
+    assert cancelled[0]
+    assert not cancelled[-1]
 
 
 @h1
