@@ -21,6 +21,7 @@ from cno.client.errors import (
     Unprocessed,
 )
 from cno.client.exchange import Carrier, Exchange
+from cno.client.url import origin, split_target
 from cno.engine.binding import Engine
 from cno.engine.errors import Disconnected, ProtocolError, UsageError, WouldBlock
 from cno.engine.events import (
@@ -33,7 +34,7 @@ from cno.engine.events import (
     RST_REFUSED_STREAM,
     Event,
 )
-from cno.engine.fields import Fields, as_octets
+from cno.engine.fields import Fields, as_octets, as_text
 from cno.transport.connection import Stream
 
 # Octets of one response that HTTP/2 lets come before they are read (SETTINGS_INITIAL_WINDOW_SIZE).
@@ -53,6 +54,8 @@ LINGER = 2.0
 
 # Of OpenSSL: there is nothing to read, but no end either.
 _WANT_READ = 2
+
+RST_PROTOCOL_ERROR = CONSTANTS["CNO_RST_PROTOCOL_ERROR"]
 
 _CODES = {
     code: name.removeprefix("CNO_RST_")
@@ -142,9 +145,28 @@ class Requester(Carrier):
         self.watch(exchange)
         await self._queue[exchange][0]  # by no name: what it raises would keep it, and it that
 
+    def _address(self, exchange: Exchange, target: bytes) -> bytes:
+        """Sets the origin of a request; returns the target to be sent.
+
+        A target in absolute form, which is meant for a proxy, has an origin of its own (RFC 9112
+        section 3.2.2). HTTP/2 sends that in pseudo-headers (RFC 9113 section 8.3.1).
+        """
+        exchange.scheme, exchange.authority = self._scheme, self._authority
+        absolute = None if target[:1] == b"/" or exchange.asks_tunnel else split_target(target)
+        if absolute is None:
+            return target
+        scheme, authority, rest = absolute
+        exchange.scheme = (b":scheme", scheme)
+        exchange.authority = (b":authority", authority)
+        if not self.http2:
+            return target
+        if not rest and exchange.method == "OPTIONS":
+            return b"*"
+        return rest if rest[:1] == b"/" else b"/" + rest
+
     def _fields(self, exchange: Exchange, size: int) -> Fields:
         """All fields of a request. Raises ValueError for a length that is not that of the body."""
-        scheme, authority, others = self._scheme, self._authority, []
+        scheme, authority, others = exchange.scheme, exchange.authority, []
         tunnel = exchange.method == "CONNECT"
         unsized = size > 0 and not exchange.asks_tunnel
         for pair in exchange.fields:
@@ -160,6 +182,7 @@ class Requester(Carrier):
                     if pair[1] != b"%d" % size:
                         raise ValueError(f"content-length {pair[1]!r} and {size} octets of body")
                 tunnel = tunnel and name != b":protocol"
+        exchange.scheme, exchange.authority = scheme, authority
         if unsized:
             others.append((b"content-length", b"%d" % size))
         return others if tunnel else [scheme, authority, *others]
@@ -212,11 +235,11 @@ class Requester(Carrier):
         else:
             self._cut(ConnectionLost(f"a request to {self._name()} was given up halfway"))
 
-    def _cancel(self, exchange: Exchange) -> None:
+    def _cancel(self, exchange: Exchange, code: int = RST_CANCEL) -> None:
         """Resets a stream of HTTP/2."""
         del self.streams[exchange.id]
         self._lose(exchange)
-        self._reset(exchange.id, RST_CANCEL)
+        self._reset(exchange.id, code)
         self._tell()
         self._next()
         self.flush_soon()
@@ -372,10 +395,22 @@ class Requester(Carrier):
         exchange.id = stream
         exchange.sent = True
         self.streams[stream] = exchange
-        if (asked := self.streams.get(parent)) is None or asked.unwanted:
+        asked = self.streams.get(parent)
+        if not self._is_authoritative(fields, asked):
+            self._cancel(exchange, RST_PROTOCOL_ERROR)
+        elif asked is None or asked.unwanted:
             self.abandon(exchange)
         else:
             self._promised(asked, exchange, target)
+
+    def _is_authoritative(self, promised: Fields, asked: Exchange | None) -> bool:
+        """Whether the server may answer a promised request (RFC 9113 section 8.4): its origin is
+        that of the connection, or that of the request with which it comes."""
+        given = dict(promised)
+        wanted = _origin_of(given.get(b":scheme", b""), given.get(b":authority", b""))
+        return wanted == origin(self.scheme, self.authority) or (
+            asked is not None and wanted == _origin_of(asked.scheme[1], asked.authority[1])
+        )
 
     def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
         """Beside the response to `asked` there will be one to what was not asked."""
@@ -499,3 +534,7 @@ class Requester(Carrier):
 
     def _name(self) -> str:
         return self.authority or "the server"
+
+
+def _origin_of(scheme: bytes, authority: bytes) -> tuple[str, str]:
+    return origin(as_text(scheme), as_text(authority))

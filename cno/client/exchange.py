@@ -74,6 +74,10 @@ class Exchange:
     body_done = False  # the response is complete
     trailers: Fields | None = None
 
+    # The origin of the request, as the fields that say so.
+    scheme: tuple[bytes, bytes] = (b":scheme", b"")
+    authority: tuple[bytes, bytes] = (b":authority", b"")
+
     payload: ResponsePayload
     _pushes: Channel | None = None
     _wanted: asyncio.Future[None] | None = None  # the server wants the body

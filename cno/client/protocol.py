@@ -87,7 +87,8 @@ class Client(Requester):
             seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
             exchange = Exchange(self, method, fields, seconds, inform)
             exchange.sent = size == 0
-            await self._begin(exchange, as_octets(path), self._fields(exchange, size))
+            target = self._address(exchange, as_octets(path))
+            await self._begin(exchange, target, self._fields(exchange, size))
             if not exchange.sent:
                 with suppress(StreamGone, Disconnected):  # of which the response tells
                     self._send(exchange, payload, size, trailers)

@@ -7,6 +7,7 @@ first libcno's client could not do.
 import asyncio
 import contextlib
 import gc
+import ssl
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from wire import soon
 
 import cno
 import cno.client.connection
+from tools import Certificate
 
 # ---- what is sent, and what comes ----------------------------------------------------------------
 
@@ -87,6 +89,37 @@ async def test_fields_of_the_caller_name_the_authority(peer: Stage) -> None:
         assert asked.one("host" if peer.version == "h1" else ":authority") == "elsewhere:81"
         await asked.respond()
         assert (await soon(task)).code == 200
+
+
+@both
+async def test_a_target_in_absolute_form(peer: Stage) -> None:
+    """What a proxy is asked for has a Host of its own (RFC 9112 section 3.2.2). HTTP/2 has the same
+    in pseudo-headers (RFC 9113 section 8.3.1)."""
+    client, server = await peer.meet()
+    for target, authority, path in (
+        ("http://other.example/a?b", "other.example", "/a?b"),
+        ("https://other.example:81?b", "other.example:81", "/?b"),
+        ("http://[fe80::1]:81/", "[fe80::1]:81", "/"),
+        ("/http://other.example/", peer.authority, "/http://other.example/"),
+    ):
+        task, asked = await ask(client, server, "GET", target)
+        if peer.version == "h1":
+            assert asked.one("host") == authority
+            assert asked.target == target
+        else:
+            assert asked.one(":authority") == authority
+            assert asked.target == path
+            assert asked.one(":scheme") == ("https" if target[:5] == "https" else "http")
+        await asked.respond()
+        assert (await soon(task)).code == 200
+    task, asked = await ask(client, server, "OPTIONS", "http://other.example")
+    assert asked.target == ("*" if peer.version == "h2" else "http://other.example")
+    await asked.respond()
+    assert (await soon(task)).code == 200
+    task, asked = await ask(client, server, "GET", "http://other.example/", [("Host", "third")])
+    assert asked.one("host" if peer.version == "h1" else ":authority") == "third"
+    await asked.respond()
+    assert (await soon(task)).code == 200
 
 
 @both
@@ -680,6 +713,64 @@ async def test_push_can_be_switched_off(peer: Stage) -> None:
     assert await exchange(client, server)
     settings = next(f for f in server.frames if isinstance(f, SettingsFrame))
     assert settings.settings.get(SettingsFrame.ENABLE_PUSH, 1) == 1
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@h2_only
+async def test_promises_for_another_origin(
+    peer: Stage, certificate: Certificate, secure: bool
+) -> None:
+    """RFC 9113 section 8.4: the server has no authority over these."""
+    if secure:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate.cert, certificate.key)
+        tls.set_alpn_protocols(["h2"])
+        trust = ssl.create_default_context(cafile=str(certificate.cert))
+        connecting = asyncio.ensure_future(
+            cno.connect(None, f"https://{peer.listen(tls)}", ssl_ctx=trust)
+        )
+        server = await peer.accept()
+        client = await soon(connecting)
+        peer.ours.append(client)
+    else:
+        client, server = await peer.meet()
+    scheme, other = ("https", "http") if secure else ("http", "https")
+    task, asked = await ask(client, server)
+    refused = [
+        await asked.promise("/1", scheme=scheme, authority="bank.example"),
+        await asked.promise("/2", scheme=scheme, authority=f"www.{peer.authority}"),
+        await asked.promise("/3", scheme=scheme, authority="127.0.0.1"),
+        await asked.promise("/4", scheme=scheme, authority=f"user@{peer.authority}"),
+        await asked.promise("/5", scheme=other, authority=peer.authority),
+    ]
+    await asked.promise("/own", scheme=scheme.upper(), authority=peer.authority)
+    await asked.respond()
+    response = await soon(task)
+    assert [push.path async for push in response.pushed] == ["/own"]
+    await soon(server.until(lambda: len(server.pushed_back) == len(refused)))
+    assert server.pushed_back == [promise.id for promise in refused]
+    assert set(server.pushed_back_codes) == {1}
+    assert await exchange(client, server)
+
+
+@h2_only
+async def test_promises_for_the_origin_in_other_words(peer: Stage) -> None:
+    peer.listen()
+    client = cno.Client(None, "Example.com", "http", force_http2=True)
+    peer.ours.append(client)
+    host, port = peer.listener.getsockname()  # type: ignore[union-attr]
+    await soon(client.loop.create_connection(lambda: client, host, port))
+    server = await peer.accept()
+    # The caller says that this server has authority over another host.
+    task, asked = await ask(client, server, "GET", "/", [("host", "other.example:81")])
+    for authority in ("example.COM:80", "example.com", "other.example:81"):
+        await asked.promise(f"/{authority}", authority=authority)
+    refused = await asked.promise("/no", authority="other.example")
+    await asked.respond()
+    response = await soon(task)
+    assert len([push async for push in response.pushed]) == 3
+    await soon(server.until(lambda: server.pushed_back))
+    assert server.pushed_back == [refused.id]
 
 
 # ---- tunnels -------------------------------------------------------------------------------------

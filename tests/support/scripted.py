@@ -178,6 +178,7 @@ class H2Server(H2):
         )
         self.h2 = h2.connection.H2Connection(config)
         self.pushed_back: list[int] = []  # streams of promises that were reset
+        self.pushed_back_codes: list[int] = []  # and the codes they were reset with
         self._given = 0
         self._prefaced = False
 
@@ -225,6 +226,7 @@ class H2Server(H2):
             self.pongs += 1
         elif isinstance(event, h2.events.StreamReset) and asked_of is None:
             self.pushed_back.append(event.stream_id)
+            self.pushed_back_codes.append(int(event.error_code))
         elif asked_of is None:
             pass
         elif isinstance(event, h2.events.DataReceived):
@@ -308,12 +310,16 @@ class H2Asked(Asked):
         self.server.h2.reset_stream(self.id, code)
         await self.server.flush()
 
-    async def promise(self, path: str, fields: Fields = ()) -> "H2Asked":
-        """PUSH_PROMISE; what it promises can be answered like a request."""
+    async def promise(
+        self, path: str, fields: Fields = (), *, scheme: str = "http", authority: str | None = None
+    ) -> "H2Asked":
+        """PUSH_PROMISE; the promised request can be answered like any other. Its authority is that
+        of this request unless another is given."""
         conn = self.server.h2
         stream = conn.get_next_available_stream_id()
-        authority = next(v for k, v in self.headers if k == ":authority")
-        pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", authority)]
+        if authority is None:
+            authority = next(v for k, v in self.headers if k == ":authority")
+        pseudo = [(":method", "GET"), (":scheme", scheme), (":authority", authority)]
         pairs = [*pseudo, (":path", path), *fields]
         octets = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in pairs]
         conn.push_stream(self.id, stream, octets)
