@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
-from copy import copy
 from marshal import dumps
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from cno.client.errors import (
     RequestTimeout,
     StreamReset,
     Unprocessed,
+    fresh,
 )
 from cno.client.exchange import Carrier, Exchange
 from cno.client.url import origin, split_target
@@ -190,7 +190,7 @@ class Requester(Carrier):
     def _write_head(self, exchange: Exchange, target: bytes, fields: bytes) -> bool:
         """Whether it was its turn. Raises ValueError and Unprocessed."""
         if self._failure is not None or self._transport is None:
-            raise Unprocessed(f"{self._failure or self._name() + ' is not connected'}")
+            raise self._unprocessed()
         if self.streams and not self._settled:
             return False
         stream = self.engine.next_stream
@@ -253,7 +253,7 @@ class Requester(Carrier):
                     if not self._write_head(exchange, target, fields):
                         return
                 except (ValueError, RequestFailed) as error:
-                    turn.set_exception(copy(error))  # this one keeps our frame, and that the turn
+                    turn.set_exception(fresh(error))  # this one keeps our frame, and that the turn
                 else:
                     turn.set_result(None)
             self._queue.pop(exchange, None)
@@ -465,7 +465,7 @@ class Requester(Carrier):
             if self.http2:
                 self._cancel(exchange)
             else:
-                self._cut(ConnectionLost(text))
+                self._cut(ConnectionLost(f"the connection was cut because {text}"))
 
     def _look(self) -> None:
         """Is the server there?"""
@@ -526,11 +526,20 @@ class Requester(Carrier):
             self._lose(exchange)
         for turn, _, _ in self._queue.values():
             if not turn.done():
-                turn.set_exception(Unprocessed(f"{self._failure}: the request was not sent"))
+                turn.set_exception(self._unprocessed())
         self._queue.clear()
         for pong in self._pings.values():
             if not pong.done():
                 pong.set_result(None)
+
+    def _unprocessed(self) -> Unprocessed:
+        """For a request that was not sent: why there is no connection any more is its cause."""
+        if self._failure is None:
+            return Unprocessed(f"{self._name()} is not connected")
+        text = f"the connection to {self._name()} has ended: the request was not sent"
+        error = Unprocessed(text)
+        error.__cause__ = fresh(self._failure)
+        return error
 
     def _name(self) -> str:
         return self.authority or "the server"

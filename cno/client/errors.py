@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import TypeVar
+
+_Failure = TypeVar("_Failure", bound=Exception)
+
+
+def fresh(error: _Failure) -> _Failure:
+    """A copy to be raised: an error that was raised keeps, by its traceback, whatever keeps it."""
+    new = copy(error)
+    new.__cause__ = error.__cause__
+    return new
+
 
 class ConnectFailed(ConnectionError):
     """There is no connection: nobody listens there, or the name is unknown. `__cause__` has the

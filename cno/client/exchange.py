@@ -5,10 +5,10 @@ the connection knows them; what the user of the client has of them lies in clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
-from cno.client.errors import RequestFailed
+from cno.client.errors import RequestFailed, RequestTimeout, fresh
 from cno.engine.errors import Disconnected, StreamGone, UsageError
 from cno.engine.events import MESSAGE_FINAL, MESSAGE_UPGRADE, Event
 from cno.engine.fields import Fields, Trailers, pairs, trailing
@@ -79,7 +79,7 @@ class Exchange:
     authority: tuple[bytes, bytes] = (b":authority", b"")
 
     payload: ResponsePayload
-    _pushes: Channel | None = None
+    _pushes: Pushes | None = None
     _wanted: asyncio.Future[None] | None = None  # the server wants the body
     _discarded = 0
 
@@ -184,6 +184,18 @@ class Exchange:
         if not self.awaiting and not self.unwanted:
             self.deadline = None
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """For the time in which somebody waits for the server, if only for another direction."""
+        self.awaiting += 1
+        if not self.body_done and self.failure is None:
+            self.conn.watch(self)
+        try:
+            yield
+        finally:
+            self.awaiting -= 1
+            self.rest()
+
     # ---- what its user does -------------------------------------------------------------------
 
     @property
@@ -206,9 +218,9 @@ class Exchange:
     def pushes(self) -> Channel:
         """What the server promises beside the response, up to its end."""
         if self._pushes is None:
-            self._pushes = Channel(PUSHES)
-            if self.body_done or self.failure is not None:
-                self._pushes.close()
+            self._pushes = Pushes(self)
+            if self.body_done or self.failure is not None or not self.conn.http2:
+                self._no_more_pushes()
         return self._pushes
 
     async def answered(self) -> Event:
@@ -216,7 +228,7 @@ class Exchange:
         with."""
         while self.answer is None:
             if self.failure is not None:
-                raise copy(self.failure)
+                raise fresh(self.failure)
             self._waiters.append(self.conn.loop.create_future())
             self.conn.watch(self)
             await self._waiters[-1]  # by no name: what it raises would keep it, and it that
@@ -314,7 +326,28 @@ class Exchange:
 
     def _no_more_pushes(self) -> None:
         if self._pushes is not None:
-            self._pushes.close()
+            late = isinstance(self.failure, RequestTimeout)
+            self._pushes.close(fresh(self.failure) if late and self.failure else None)
+
+
+class Pushes(Channel):
+    """The promises that come with a response. A reader waits no longer than the exchange may."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(PUSHES)
+        self._exchange: Exchange | None = exchange  # until there will be no more of them
+
+    def close(self, error: BaseException | None = None) -> None:
+        """See Channel.close."""
+        super().close(error)
+        self._exchange = None
+
+    async def _wait(self) -> bool:
+        """See Channel._wait."""
+        if self._exchange is None or not self.empty():
+            return await super()._wait()
+        with self._exchange.waiting():
+            return await super()._wait()
 
 
 class ResponsePayload(Payload):
@@ -335,14 +368,5 @@ class ResponsePayload(Payload):
         self._exchange = None
 
     async def _wait_for_data(self, caller: str) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.awaiting += 1
-            exchange.conn.watch(exchange)
-        try:
+        with self._exchange.waiting() if self._exchange is not None else nullcontext():
             await super()._wait_for_data(caller)
-        finally:
-            if exchange is not None:
-                exchange.awaiting -= 1
-                exchange.rest()
-            del exchange  # what is raised would keep it, and it that

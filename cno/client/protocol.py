@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import suppress
-from copy import copy
 from types import EllipsisType, TracebackType
 from typing import Any, TypedDict, cast
 
 from cno.client.connection import Requester
-from cno.client.errors import RequestTimeout, Unprocessed
+from cno.client.errors import RequestTimeout, Unprocessed, fresh
 from cno.client.exchange import Exchange, Inform
 from cno.engine.errors import Disconnected, StreamGone, UsageError
 from cno.engine.events import Event
@@ -132,7 +131,7 @@ class Client(Requester):
         if not self.http2:
             raise RuntimeError("HTTP/1 has no PING")
         if self._failure is not None:
-            raise copy(self._failure)
+            raise fresh(self._failure)
         self._pings_sent += 1
         payload = self._pings_sent.to_bytes(8, "big")
         pong = self._pings[payload] = self.loop.create_future()
@@ -146,7 +145,7 @@ class Client(Requester):
         if not pong.done():
             raise RequestTimeout(f"{self._name()} does not answer a PING")
         if self._failure is not None:
-            raise copy(self._failure)
+            raise fresh(self._failure)
         return self.loop.time() - started
 
     async def __aenter__(self) -> Client:

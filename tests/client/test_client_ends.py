@@ -812,6 +812,88 @@ async def test_p8_an_idle_connection(peer: Stage) -> None:
     await soon(client.wait_closed())
 
 
+@both
+async def test_promises_that_do_not_come(peer: Stage) -> None:
+    """Whoever waits for a promise waits no longer than for the body. HTTP/1 has no promises."""
+    clock = Clock()
+    client, server = await peer.meet(clock, timeout=10.0)
+    task, asked = await ask(client, server)
+    await asked.head(200)
+    response = await soon(task)
+    waiting = asyncio.ensure_future(response.pushed.__anext__())
+    if peer.version == "h1":
+        with pytest.raises(StopAsyncIteration):
+            await soon(waiting)
+        await asked.write(b"ok", end=True)
+        assert await soon(response.payload.read()) == b"ok"
+        return
+    await asyncio.sleep(0)
+    clock.pass_by(9)
+    await asked.promise("/one")
+    assert (await soon(waiting)).path == "/one"
+    clock.pass_by(100)  # nobody waits
+    waiting = asyncio.ensure_future(response.pushed.__anext__())
+    await asyncio.sleep(0)
+    clock.pass_by(9)
+    await asked.write(b"some")
+    await until(lambda: len(response.payload._buffer) == 4)
+    clock.pass_by(9)
+    assert not waiting.done()
+    clock.pass_by(2)
+    with pytest.raises(cno.RequestTimeout) as caught:
+        await soon(waiting)
+    again(caught.value)
+    assert [push async for push in response.pushed] == []
+    assert await soon(asked.is_reset()) == 8
+    assert await exchange(client, server)
+
+
+@h2_only
+async def test_promises_behind_a_window_that_nobody_opens(peer: Stage) -> None:
+    """The body waits for its reader, and the reader of the promises for the end of the body."""
+    clock = Clock()
+    client, server = await peer.meet(clock, timeout=10.0)
+    task, asked = await ask(client, server)
+    await asked.head(200)
+    response = await soon(task)
+    waiting = asyncio.ensure_future(response.pushed.__anext__())
+    await soon(asked.fill_window())
+    clock.pass_by(11)
+    with pytest.raises(cno.RequestTimeout):
+        await soon(waiting)
+
+
+@both
+async def test_a_request_behind_a_timeout(peer: Stage) -> None:
+    """The connection has ended: that is not the timeout of this request."""
+    clock = Clock()
+    client, server = await peer.meet(clock, timeout=10.0)
+    task, _ = await ask(client, server)
+    queued = asyncio.ensure_future(client.request("GET", "/queued", timeout=None))
+    if peer.version == "h2":
+        await soon(server.request())
+    await asyncio.sleep(0)
+    clock.pass_by(11)
+    with pytest.raises(cno.RequestTimeout):
+        await soon(task)
+    if peer.version == "h2":
+        server.wire.reset()
+        with pytest.raises(cno.ConnectionLost):
+            await soon(queued)
+        await soon(client.wait_closed())
+    else:
+        with pytest.raises(cno.Unprocessed, match="has ended") as caught:
+            await soon(queued)
+        assert "for 10 s" not in str(caught.value)
+        assert "for 10 s" in str(caught.value.__cause__)
+    for _ in range(2):
+        with pytest.raises(cno.Unprocessed, match="has ended") as caught:
+            await client.request("GET", "/next")
+        again(caught.value)
+        assert "for 10 s" not in str(caught.value)
+        assert isinstance(caught.value.__cause__, cno.ConnectionLost)
+
+
 # ---- PING ----------------------------------------------------------------------------------------
 
 
@@ -928,6 +1010,14 @@ async def _fails_while_blocked(client: cno.Client, server: Any) -> None:
     await fails(task, cno.ConnectionLost)
 
 
+async def _fails_behind_a_promise(client: cno.Client, server: Any) -> None:
+    if client.is_http2:
+        task, asked = await ask(client, server, timeout=0.01)
+        await asked.head(200)
+        waiting = asyncio.ensure_future((await soon(task)).pushed.__anext__())
+        await fails(waiting, cno.RequestTimeout)
+
+
 async def _fails_while_read(client: cno.Client, server: Any) -> None:
     task, asked = await ask(client, server)
     await asked.head(200)
@@ -980,6 +1070,7 @@ async def _breaks_the_protocol(client: cno.Client, server: Any) -> None:
         _fails_by_body,
         _fails_while_blocked,
         _fails_while_read,
+        _fails_behind_a_promise,
         _fails_in_time,
         _fails_with_a_ping,
         _is_cancelled,
