@@ -6,10 +6,13 @@ Knows requests as exchanges; what its user has of them lies in client.py.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from marshal import dumps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from cno.client.errors import (
     BadResponse,
@@ -51,6 +54,15 @@ READ_PAST = 1.0
 
 # Seconds that the server has to take our last words.
 LINGER = 2.0
+
+# Turns of the loop until a transport has passed on what it was given (that of uvloop writes at the
+# end of a turn), or has told what there is to read (TLS of CPython 3.10 tells of its end late).
+TURNS = 4
+
+# Looks at a connection without requests for what has come on it, before a request is written.
+LOOKS = 3
+
+_Result = TypeVar("_Result")
 
 # Of OpenSSL: there is nothing to read, but no end either.
 _WANT_READ = 2
@@ -110,6 +122,7 @@ class Requester(Carrier):
         self._queue: OrderedDict[Exchange, tuple[asyncio.Future[None], bytes, bytes]]
         self._queue = OrderedDict()
         self._failure: RequestFailed | None = None  # why the connection takes no requests
+        self._context = copy_context()
         self._closed = self.loop.create_future()
         self._tls: Any = None  # the ssl.SSLObject: a transport that was closed twice has none
         self._alarm: asyncio.TimerHandle | None = None  # for the first deadline
@@ -121,6 +134,7 @@ class Requester(Carrier):
         self._pinged = False
         self._pings: dict[bytes, asyncio.Future[None]] = {}
         self._pings_sent = 0
+        self._looks = 0  # at what has come without a request
 
     @property
     def is_http2(self) -> bool:
@@ -193,6 +207,8 @@ class Requester(Carrier):
             raise self._unprocessed()
         if self.streams and not self._settled:
             return False
+        if not self.streams and self._is_unread():
+            return False
         stream = self.engine.next_stream
         method = as_octets(exchange.method)
         try:
@@ -209,6 +225,24 @@ class Requester(Carrier):
             self._idling.cancel()
             self._idling = None
         return True
+
+    def _is_unread(self) -> bool:
+        """Whether something has come on a connection without requests that the loop, which was
+        busy, has not read: a response to no request, or the end. Then the requests wait until that
+        was read. It may also be nothing of the kind, such as a session ticket of TLS."""
+        if self._looks >= LOOKS or not self._reading or not self._ready(select.POLLIN):
+            self._looks = 0
+            return False
+        self._looks += 1
+        self._own(self._later, TURNS, self._next)
+        return True
+
+    def _later(self, turns: int, call: Callable[[], None]) -> None:
+        """Calls a function after some turns of the loop."""
+        if turns:
+            self.loop.call_soon(self._later, turns - 1, call)
+        else:
+            call()
 
     def said_all(self) -> None:
         """The end of a request was written."""
@@ -259,7 +293,7 @@ class Requester(Carrier):
             self._queue.pop(exchange, None)
         idle = not self.streams and self._idling is None and not self._over
         if idle and self._timeout_idle is not None:
-            self._idling = self.loop.call_later(self._timeout_idle, self.close)
+            self._idling = self._own(self.loop.call_later, self._timeout_idle, self.close)
 
     # ---- the transport ------------------------------------------------------------------------
 
@@ -268,7 +302,7 @@ class Requester(Carrier):
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, transport)
         if self._over:  # closed before
-            self.transport.abort()
+            self._abort()
             return
         self._tls = transport.get_extra_info("ssl_object")
         agreed = self._tls is not None and self._tls.selected_alpn_protocol() == "h2"
@@ -278,7 +312,7 @@ class Requester(Carrier):
         self.flush()
         self._next()
         if self.http2 and self._ping_interval is not None:
-            self._pinging = self.loop.call_later(self._ping_interval, self._look)
+            self._pinging = self._own(self.loop.call_later, self._ping_interval, self._look)
 
     def data_received(self, data: bytes) -> None:
         """Octets of the server."""
@@ -311,7 +345,9 @@ class Requester(Carrier):
         """What is under way has failed."""
         self._transport = None
         if exc is None and self._tls is not None:
-            self.eof_received()  # of close_notify 3.10 tells by nothing else
+            self.eof_received()  # of close_notify CPython 3.10 tells by nothing else
+        if self._tls is not None and not self.transport.is_closing():
+            self.transport.close()  # or CPython 3.10 warns that nobody has
         self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
         if not self._closed.done():
             self._closed.set_result(None)
@@ -437,7 +473,7 @@ class Requester(Carrier):
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = when
-        self._alarm = self.loop.call_at(when, self._ring)
+        self._alarm = self._own(self.loop.call_at, when, self._ring)
 
     def _ring(self) -> None:
         """The time of the first exchange is over, unless something has moved."""
@@ -479,7 +515,7 @@ class Requester(Carrier):
                 self.engine.ping(bytes(8))
             self.flush()
         self._heard = False
-        self._pinging = self.loop.call_later(interval, self._look)
+        self._pinging = self._own(self.loop.call_later, interval, self._look)
 
     # ---- the end ------------------------------------------------------------------------------
 
@@ -504,8 +540,7 @@ class Requester(Carrier):
     def _cut(self, failure: RequestFailed) -> None:
         """Ends the connection without a word."""
         self._drop(failure)
-        if self._transport is not None:
-            self._transport.abort()
+        self._abort()
 
     def _drop(self, failure: RequestFailed) -> None:
         """The connection is over: so is what is under way, with `failure` unless another is known.
@@ -518,8 +553,11 @@ class Requester(Carrier):
             if self._idling is not None:
                 self._idling.cancel()
             if self._transport is not None:
-                self._transport.close()
-                self._idling = self.loop.call_later(LINGER, self._transport.abort)
+                if self._tls is None or not self._is_closing():
+                    self._own(self._transport.close)  # once: asyncio forgets TLS at the second
+                self._idling = self._own(self.loop.call_later, LINGER, self._abort)
+                if self._tls is not None:
+                    self._own(self.loop.call_soon, self._leave, TURNS)
         while self.streams:
             exchange = self.streams.popitem()[1]
             exchange.failure = exchange.failure or self._failure
@@ -531,6 +569,59 @@ class Requester(Carrier):
         for pong in self._pings.values():
             if not pong.done():
                 pong.set_result(None)
+
+    def _abort(self) -> None:
+        """Ends the transport now."""
+        if self._transport is not None:
+            self._own(self._transport.abort)
+
+    def _leave(self, turns: int) -> None:
+        """Does not wait for the server to answer the close_notify of TLS (RFC 8446 section 6.1),
+        once the transport has passed that on to the system. That takes some turns of the loop, and
+        a system that has room; without room the server has its LINGER."""
+        if self._transport is None or self._untaken() or not self._ready(select.POLLOUT):
+            return
+        if turns:
+            self._own(self.loop.call_soon, self._leave, turns - 1)
+        else:
+            self._abort()
+
+    def _is_closing(self) -> bool:
+        """Whether the transport is at its end."""
+        try:
+            return self._transport is None or self._transport.is_closing()
+        except AttributeError:  # of CPython 3.10, when TLS has ended and did not tell yet
+            return True
+
+    def _untaken(self) -> int:
+        """The size of what the transport has not passed on."""
+        try:
+            return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        except AttributeError:  # as above
+            return 0
+
+    def _ready(self, what: int) -> bool:
+        """Whether the socket is ready for what select.POLLIN or select.POLLOUT says; False if that
+        cannot be known."""
+        sock: Any = self.transport.get_extra_info("socket")
+        number = -1 if sock is None else sock.fileno()
+        if number < 0:
+            return False
+        poll = select.poll()
+        poll.register(number, what)
+        return bool(poll.poll(0))
+
+    def _own(self, call: Callable[..., _Result], *args: Any) -> _Result:
+        """Calls a function of the loop or of the transport in the context variables with which the
+        connection was made: those of a request are not for the callbacks of others."""
+        return self._context.copy().run(call, *args)
+
+    def flush(self) -> None:
+        """See Connection.flush."""
+        self._own(super().flush)
+
+    def _update_reading(self) -> None:
+        self._own(super()._update_reading)
 
     def _unprocessed(self) -> Unprocessed:
         """For a request that was not sent: why there is no connection any more is its cause."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 
 from cno.client.errors import RequestFailed, RequestTimeout, fresh
 from cno.engine.errors import Disconnected, StreamGone, UsageError
@@ -98,6 +99,7 @@ class Exchange:
         self.fields = fields
         self.timeout = timeout
         self._inform = inform
+        self._context = copy_context()  # of whoever makes the request
         self._waiters: list[asyncio.Future[None]] = []  # for the head of the response
 
     # ---- what the connection does -------------------------------------------------------------
@@ -111,7 +113,9 @@ class Exchange:
             if not self.unwanted:
                 self.progress()
                 if self._inform is not None:
-                    self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
+                    self._context.copy().run(
+                        self.conn.loop.call_soon, self._inform, code, pairs(event[8])
+                    )
             return
         self.payload = ResponsePayload(self)
         self.answer = event

@@ -8,7 +8,7 @@ import ssl
 from typing import Any
 
 import pytest
-from asking import BIG, ask, both, cancel, engines, exchange, h1, h2_only, until
+from asking import BIG, ask, both, cancel, engines, exchange, h1, h2_only, secure, until
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, WindowUpdateFrame
 from scripted import Clock, H2Server, Stage
 from wire import soon
@@ -450,6 +450,68 @@ async def test_faults_that_end_the_connection(peer: Stage, frame: Any) -> None:
     await soon(server.until(lambda: server.goaways))
     assert server.goaways[0][1] != 0
     await soon(client.wait_closed())
+
+
+# ---- what came while nothing was asked -----------------------------------------------------------
+
+STRAY = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("words", [STRAY, b""], ids=["408", "end"])
+@both
+async def test_what_came_before_a_request(
+    peer: Stage, certificate: Certificate, within_tls: bool, words: bytes
+) -> None:
+    """The loop was busy and has not read it. RFC 9112 section 9.2: it is no answer to the request,
+    of which nothing is sent then."""
+    if within_tls:
+        client, server = await secure(peer, certificate)
+    else:
+        client, server = await peer.meet()
+    assert await exchange(client, server)
+    frame = GoAwayFrame(0, last_stream_id=1).serialize() if peer.version == "h2" else words
+    if not within_tls:
+        if words:
+            server.wire.sock.sendall(frame)
+        server.wire.fin()
+    else:
+        if words:
+            server.wire.writer.write(frame)
+        server.wire.writer.close()
+        if asyncio.get_running_loop().__class__.__module__.startswith("uvloop"):
+            client.transport.pause_reading()  # uvloop writes at the end of a turn
+            for _ in range(5):
+                await asyncio.sleep(0)
+            client.transport.resume_reading()
+    channel = cno.Channel(1)
+    await channel.put(b"body")
+    asking = [
+        asyncio.ensure_future(client.request("POST", "/pay", [], channel)),
+        asyncio.ensure_future(client.request("GET", "/next")),
+    ]
+    for task in asking:
+        with pytest.raises(cno.Unprocessed) as caught:
+            await soon(task)
+        again(caught.value)
+    assert channel.full()  # it may be sent on another connection
+    assert client.is_closed
+
+
+@pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "tls"])
+@h2_only
+async def test_frames_that_came_before_a_request(
+    peer: Stage, certificate: Certificate, within_tls: bool
+) -> None:
+    if within_tls:
+        client, server = await secure(peer, certificate)
+    else:
+        client, server = await peer.meet()
+    for _ in range(3):
+        server.h2.ping(bytes(8))
+        data = server.h2.data_to_send()
+        server.wire.writer.write(data) if within_tls else server.wire.sock.sendall(data)
+        assert await exchange(client, server)
 
 
 # ---- the client ends it --------------------------------------------------------------------------
@@ -1058,7 +1120,7 @@ async def _cannot_be_sent(client: cno.Client, server: Any) -> None:
 
 
 async def _breaks_the_protocol(client: cno.Client, server: Any) -> None:
-    task = begin(client)
+    task, _ = await ask(client, server)
     await server.wire.send(bytes(100))
     await fails(task, cno.BadResponse)
 
