@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from cno.client.errors import ConnectFailed, ConnectTimeout, TLSFailed
-from cno.client.protocol import Client, ClientOptions, RequestOptions, Response
+from cno.client.protocol import Client, ClientOptions, RequestOptions
+from cno.client.response import Response
 from cno.client.sockets import open_socket, within
 from cno.client.url import Place, parse, tls_name
 from cno.engine.fields import Headers

@@ -5,14 +5,15 @@ from __future__ import annotations
 from copy import copy
 from typing import TypeVar
 
+from cno.engine.events import CONSTANTS, RST_REFUSED_STREAM
+
+_CODES = {
+    code: name.removeprefix("CNO_RST_")
+    for name, code in CONSTANTS.items()
+    if name.startswith("CNO_RST_")
+}
+
 _Failure = TypeVar("_Failure", bound=Exception)
-
-
-def fresh(error: _Failure) -> _Failure:
-    """A copy to be raised: an error that was raised keeps, by its traceback, whatever keeps it."""
-    new = copy(error)
-    new.__cause__ = error.__cause__
-    return new
 
 
 class ConnectFailed(ConnectionError):
@@ -68,3 +69,34 @@ class BadResponse(RequestFailed):
 
 class RequestTimeout(RequestFailed, TimeoutError):
     """The server has said and taken nothing for `timeout` seconds."""
+
+
+# ---- the making of errors -----------------------------------------------------------------------
+
+
+def fresh(error: _Failure) -> _Failure:
+    """A copy to be raised: an error that was raised keeps, by its traceback, whatever keeps it."""
+    new = copy(error)
+    new.__cause__ = error.__cause__
+    return new
+
+
+def unprocessed(name: str, failure: RequestFailed | None) -> Unprocessed:
+    """For a request that was not sent to the server of this name, because there is no connection
+    any more: the cause is why."""
+    if failure is None:
+        return Unprocessed(f"{name} is not connected")
+    error = Unprocessed(f"the connection to {name} has ended: the request was not sent")
+    error.__cause__ = fresh(failure)
+    return error
+
+
+def cut_stream(name: str, code: int, *, remote: bool, answered: bool) -> RequestFailed:
+    """For an incomplete exchange whose stream has ended: with a code that the remote side has sent,
+    or with the connection. `answered` is whether the head of the response has come."""
+    if not remote:
+        when = "in the middle of" if answered else "before"
+        return ConnectionLost(f"{name} has closed the connection {when} the response")
+    if code == RST_REFUSED_STREAM and not answered:
+        return Unprocessed(f"{name} has not processed the request")
+    return StreamReset(f"{name} has reset the stream: {_CODES.get(code, str(code))}", code)

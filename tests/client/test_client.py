@@ -17,6 +17,7 @@ from wire import soon
 
 import cno
 import cno.client.connection
+import cno.client.turns
 from tools import Certificate
 
 # ---- what is sent, and what comes ----------------------------------------------------------------
@@ -308,7 +309,7 @@ async def test_p8_requests_beyond_the_stream_limit_wait(peer: Stage) -> None:
         assert await soon(response.payload.read()) == b"/%d" % i
     assert await exchange(client, server)
     assert not client.streams
-    assert not client._queue
+    assert not client._turns
 
 
 @h2_only
@@ -329,7 +330,7 @@ async def test_a_limit_of_none_is_waited_out(peer: Stage) -> None:
 
 @both
 async def test_no_more_than_so_many_wait(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cno.client.connection, "WAITING", 3)
+    monkeypatch.setattr(cno.client.turns, "WAITING", 3)
     client, server = await peer.meet()
     if isinstance(server, H2Server):
         await server.settings(max_concurrent_streams=1)

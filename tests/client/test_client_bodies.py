@@ -16,6 +16,7 @@ from wire import soon
 
 import cno
 import cno.client.exchange
+import cno.client.upload
 
 
 async def post(
@@ -568,7 +569,7 @@ async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
 
 @both
 async def test_p8_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cno.client.exchange, "EXPECT", 0.01)
+    monkeypatch.setattr(cno.client.upload, "EXPECT", 0.01)
     client, server = await peer.meet()
     _, got = await post(client, server, b"body", EXPECT)
     assert got == b"body"

@@ -13,6 +13,7 @@ from scripted import H2Server, Stage
 from wire import soon
 
 import cno
+from cno.client.alarm import Alarm
 
 whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
 
@@ -34,19 +35,24 @@ Seen = list[tuple[str, str]]
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """The calls of some methods of a client, with the context in which they are made."""
     calls: Seen = []
-    for name in ("data_received", "resume_writing", "connection_lost", "close", "_ring"):
+    for kind, name in (
+        (cno.Client, "data_received"),
+        (cno.Client, "resume_writing"),
+        (cno.Client, "connection_lost"),
+        (cno.Client, "close"),
+        (Alarm, "_ring"),
+    ):
 
         def call(
-            client: cno.Client,
             *args: Any,
             name: str = name,
-            method: Any = getattr(cno.Client, name),  # noqa: B008
+            method: Any = getattr(kind, name),  # noqa: B008
         ) -> Any:
             calls.append((name, whose.get()))
-            return method(client, *args)
+            return method(*args)
 
         # Of the class: uvloop has bound them when a connection is made.
-        monkeypatch.setattr(cno.Client, name, call)
+        monkeypatch.setattr(kind, name, call)
     return calls
 
 

@@ -15,6 +15,7 @@ from wire import soon
 
 import cno
 import cno.client.connection
+import cno.client.link
 from tools import Certificate
 
 
@@ -568,7 +569,7 @@ async def test_close_with_a_server_that_reads_nothing(peer: Stage) -> None:
         await soon(task)
     closing = asyncio.ensure_future(client.wait_closed())
     await asyncio.sleep(0)
-    clock.pass_by(cno.client.connection.LINGER)
+    clock.pass_by(cno.client.link.LINGER)
     await soon(closing)
 
 
@@ -969,7 +970,7 @@ async def test_ping(peer: Stage) -> None:
         assert 0 <= await soon(ping) < 60
     payloads = [f.opaque_data for f in server.frames if isinstance(f, PingFrame)]
     assert len(set(payloads)) == len(payloads)
-    assert not client._pings
+    assert not client.pings
 
 
 @h1
@@ -986,7 +987,7 @@ async def test_a_ping_without_an_answer(peer: Stage) -> None:
     with pytest.raises(cno.RequestTimeout) as caught:
         await soon(client.ping())
     again(caught.value)
-    assert not client._pings
+    assert not client.pings
     client, server = await peer.meet()
     ping = asyncio.ensure_future(client.ping())
     await asyncio.sleep(0)

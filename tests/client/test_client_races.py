@@ -82,7 +82,7 @@ async def test_what_waits_for_its_turn_too_long_is_not_sent(peer: Stage) -> None
     tasks = [asyncio.ensure_future(client.request("GET", "/")) for _ in range(5)]
     await soon(server.request())
     await soon(server.request())
-    assert len(client._queue) == 3
+    assert len(client._turns) == 3
     clock.pass_by(20)
     for number, task in enumerate(tasks):
         with pytest.raises(cno.RequestTimeout) as caught:

@@ -16,6 +16,7 @@ from wire import soon
 import cno
 import cno.client.connection
 import cno.client.dial
+import cno.client.link
 from tools import Certificate
 
 RUN = [loop for loop in LOOPS if loop != "python"]
@@ -649,7 +650,7 @@ async def test_a_server_that_takes_nothing_of_tls(peer: Stage, certificate: Cert
     for _ in range(20):
         await asyncio.sleep(0)
     assert not closing.done()
-    clock.pass_by(cno.client.connection.LINGER)
+    clock.pass_by(cno.client.link.LINGER)
     await soon(closing)
 
 
