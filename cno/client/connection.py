@@ -98,6 +98,7 @@ class ClientConnection(Connection):
         self._link = Link(self.loop)
         self._alarm = Alarm(self.loop, self._link, self._exchanges, self._time_out)
         self._turns = Turns(self._alarm)
+        self._doomed: set[Exchange] = set()  # see doom()
         self._idle: asyncio.TimerHandle | None = None  # ends the connection without requests
         self._failure: RequestFailed | None = None  # why the connection takes no requests
         self._closed = self.loop.create_future()
@@ -180,20 +181,29 @@ class ClientConnection(Connection):
                 exchange.discard()
                 exchange.timeout = PATIENCE if exchange.answer is None else READ_PAST
                 self._alarm.watch(exchange)
+                self._doomed.add(exchange)
                 self.consumed(exchange.id, 0)
             else:
                 self._cut(ConnectionLost(f"a request to {self.name} was given up halfway"))
         for promised in exchange.untaken_pushes():
             self.abandon(promised)
 
-    def settle(self, exchange: Exchange) -> None:
-        """Gives up an exchange of which nothing good can come any more."""
-        if exchange.spent:
-            self.abandon(exchange)
+    def doom(self, exchange: Exchange) -> None:
+        """Takes note of an exchange whose rest has no use, and gives it up as soon as that would
+        cost more than it saves."""
+        self._doomed.add(exchange)
+        self._give_up_doomed()
+
+    def _give_up_doomed(self) -> None:
+        for exchange in list(self._doomed):
+            if exchange.spent:
+                self._doomed.discard(exchange)
+                self.abandon(exchange)
 
     def _cancel(self, exchange: Exchange, code: int) -> None:
         """Resets a stream of HTTP/2."""
         del self.streams[exchange.id]
+        self._doomed.discard(exchange)
         self._lose(exchange)
         self._reset(exchange.id, code)
         self._tell()
@@ -228,6 +238,8 @@ class ClientConnection(Connection):
         """The server has sent something."""
         self.pings.heard = True
         super().data_received(data)
+        if self._doomed:
+            self._give_up_doomed()
         if self._turns and self.engine.closing:
             self._next()
 
@@ -284,16 +296,9 @@ class ClientConnection(Connection):
 
     # ---- events of the engine -----------------------------------------------------------------
 
-    def _on_event(self, event: Event, data: bytes = b"") -> None:
-        exchange = self.streams.get(event[1])
-        super()._on_event(event, data)
-        if exchange is not None:
-            self.settle(exchange)
-
     def _on_head(self, event: Event) -> None:
         if (exchange := self.streams.get(event[1])) is not None:
             exchange.head(event)
-            self.settle(exchange)
 
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
@@ -304,6 +309,7 @@ class ClientConnection(Connection):
             exchange.failure = self._failure or cut_stream(
                 self.name, code, remote=remote, answered=exchange.answer is not None
             )
+        self._doomed.discard(exchange)
         self._lose(exchange)
         if self._full:
             self._full = False
@@ -425,5 +431,6 @@ class ClientConnection(Connection):
             exchange.failure = exchange.failure or self._failure
             self._lose(exchange)
         self._turns.fail_all(unprocessed(self.name, self._failure))
+        self._doomed.clear()
         self.pings.end()
         self._alarm.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from contextvars import copy_context
 
 from cno.client.alarm import Alarm
@@ -170,16 +170,9 @@ class Exchange:
         if not self.awaiting and not self.unwanted:
             self.deadline = None
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The time in which a task waits for the server."""
-        self.awaiting += 1
-        self.alarm.watch(self)
-        try:
-            yield
-        finally:
-            self.awaiting -= 1
-            self.rest()
+    def waiting(self) -> Waiting:
+        """`with` this, a task waits for the server."""
+        return Waiting(self)
 
     # ---- what the caller asks -----------------------------------------------------------------
 
@@ -273,6 +266,23 @@ class Exchange:
         if self._pushes is not None:
             late = isinstance(self.failure, RequestTimeout)
             self._pushes.close(fresh(self.failure) if late and self.failure else None)
+
+
+class Waiting:
+    """The time in which a task waits for the server to do something about an exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._exchange.awaiting += 1
+        self._exchange.alarm.watch(self._exchange)
+
+    def __exit__(self, *_: object) -> None:
+        self._exchange.awaiting -= 1
+        self._exchange.rest()
 
 
 class Pushes(Channel):

@@ -38,6 +38,7 @@ class Link:
         self._context = copy_context()
         self._transport: asyncio.Transport | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._readable: select.poll | None = None
         self._looks = 0  # since there was nothing to read
         # The ssl.SSLObject, None without TLS. A transport that was closed twice cannot tell.
         self.tls: Any = None
@@ -62,6 +63,7 @@ class Link:
         """Takes the transport when the connection is made."""
         self._transport = transport
         self.tls = transport.get_extra_info("ssl_object")
+        self._readable = self._poll(select.POLLIN)
 
     @property
     def agreed_http2(self) -> bool:
@@ -86,23 +88,23 @@ class Link:
         the next request (RFC 9112 section 9.2). Other things, such as a session ticket of TLS, harm
         nothing, and are waited for LOOKS times at most.
         """
-        if self._looks >= LOOKS or not self._is_ready(select.POLLIN):
+        poll = self._readable
+        if poll is None or self._looks >= LOOKS or not poll.poll(0):
             self._looks = 0
             return False
         self._looks += 1
         self.later(TURNS, again)
         return True
 
-    def _is_ready(self, what: int) -> bool:
-        """Whether the socket can be read (select.POLLIN) or written (select.POLLOUT). False for a
-        transport that has no socket."""
+    def _poll(self, what: int) -> select.poll | None:
+        """Asks whether the socket can be read (select.POLLIN) or written (select.POLLOUT). None for
+        a transport that has no socket."""
         sock: Any = self._transport and self._transport.get_extra_info("socket")
-        number = -1 if sock is None else sock.fileno()
-        if number < 0:
-            return False
+        if sock is None or sock.fileno() < 0:
+            return None
         poll = select.poll()
-        poll.register(number, what)
-        return bool(poll.poll(0))
+        poll.register(sock.fileno(), what)
+        return poll
 
     def half_close(self) -> bool:
         """Ends our direction; returns False if that would end the other one too."""
@@ -117,6 +119,7 @@ class Link:
         """Ends the transport when the server has taken what was written, or after LINGER."""
         if self._transport is None:
             return
+        self._readable = None
         if self.tls is None or not self._is_closing():  # asyncio forgets TLS at a second close()
             self.call(self._transport.close)
         self._linger = self.call(self._loop.call_later, LINGER, self.abort)
@@ -127,7 +130,10 @@ class Link:
         """Ends a transport inside TLS without the close_notify of the server (RFC 8446 section
         6.1), as soon as the operating system has taken all that was written. Whether the system has
         can only be guessed: it has room for more, in each of some turns of the loop."""
-        if self._transport is None or self._unsent() or not self._is_ready(select.POLLOUT):
+        if self._transport is None or self._unsent():
+            return
+        writable = self._poll(select.POLLOUT)
+        if writable is None or not writable.poll(0):
             return
         if turns:
             self.later(1, lambda: self._leave(turns - 1))
@@ -142,6 +148,7 @@ class Link:
     def lost(self) -> None:
         """Forgets the transport, which has ended."""
         transport, self._transport = self._transport, None
+        self._readable = None  # another file may get the number of the socket
         if self._linger is not None:
             self._linger.cancel()
         if self.tls is not None and transport is not None and not transport.is_closing():

@@ -30,7 +30,7 @@ async def upload(
                 conn.said_all()
             else:
                 exchange.withhold()
-                conn.settle(exchange)
+                conn.doom(exchange)
         finally:
             await release(body)
     except (StreamGone, Disconnected, conn.gone_error):
