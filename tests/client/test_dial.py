@@ -8,9 +8,9 @@ import ssl
 from typing import Any
 
 import pytest
-from asking import ask, cancel, engines, exchange, secure, until
+from asking import ask, cancel, engines, exchange, until
 from peer import LOOPS, over
-from scripted import Clock, H2Server, Stage
+from scripted import H2Server, Stage
 from wire import soon
 
 import cno
@@ -87,7 +87,7 @@ TARGETS = {
 
 
 @both
-async def test_p8_targets(peer: Stage) -> None:
+async def test_targets(peer: Stage) -> None:
     authority = peer.listen()
     for suffix, target in TARGETS.items():
         task, asked = await send(peer, "GET", f"{scheme(peer)}://{authority}{suffix}")
@@ -550,7 +550,7 @@ async def test_an_option_that_is_none(peer: Stage) -> None:
 
 
 @both
-async def test_p1_nothing_is_kept(peer: Stage, certificate: Certificate) -> None:
+async def test_nothing_is_kept(peer: Stage, certificate: Certificate) -> None:
     plain = peer.listen()
     gc.collect()
     gc.disable()
@@ -613,45 +613,6 @@ async def test_the_end_of_tls_behind_a_body_that_waits(
     while data := await soon(response.payload.read(10000)):
         got += len(data)
     assert got == size
-
-
-@both
-async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certificate) -> None:
-    """The client has no use for its close_notify, and does not wait for it."""
-    clock: Any = Clock()
-    client, server = await secure(peer, certificate, loop=clock)
-    assert await exchange(client, server)
-    server.wire.writer.transport.pause_reading()
-    client.close()
-    await soon(client.wait_closed())  # no time has passed by
-    server.wire.writer.transport.resume_reading()
-    assert await soon(server.closed()) == "fin"  # ours has come
-
-
-@both
-async def test_a_server_that_takes_nothing_of_tls(peer: Stage, certificate: Certificate) -> None:
-    """It has some time for the last words of the client."""
-    clock: Any = Clock()
-    client, server = await secure(peer, certificate, loop=clock)
-    if isinstance(server, H2Server):
-        server.h2.increment_flow_control_window(2**30)
-        await server.settings(initial_window_size=2**30)
-        await server.ping()
-    server.wire.writer.transport.pause_reading()
-    parts = (bytes(65536) for _ in range(1000))
-    task = asyncio.ensure_future(client.request("POST", "/", [], parts))
-    await until(lambda: client._waiters)
-    for _ in range(10):
-        await asyncio.sleep(0)
-    client.close()
-    with pytest.raises(cno.ConnectionLost):
-        await soon(task)
-    closing = asyncio.ensure_future(client.wait_closed())
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert not closing.done()
-    clock.pass_by(cno.client.link.LINGER)
-    await soon(closing)
 
 
 @h1

@@ -1,6 +1,7 @@
 """What the tests of `cno.Client` have in common."""
 
 import asyncio
+import copy
 import gc
 import ssl
 from typing import Any
@@ -86,3 +87,11 @@ def engines() -> int:
     from cno.engine.binding import Engine
 
     return sum(type(thing) is Engine for thing in gc.get_objects())
+
+
+def check_failure(error: BaseException) -> None:
+    """A failure can be copied, has a text, and is a ConnectionError."""
+    assert isinstance(error, cno.RequestFailed)
+    assert isinstance(error, ConnectionError)
+    assert str(copy.copy(error)) == str(error)
+    assert str(error)

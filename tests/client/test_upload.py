@@ -1,9 +1,12 @@
-"""cno.Client against scripted servers: the bodies of requests."""
+"""cno.client.upload: the bodies of requests."""
+
+from __future__ import annotations
 
 import array
 import asyncio
 import gzip
 import io
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +18,11 @@ from scripted import H2Asked, H2Server, Stage
 from wire import soon
 
 import cno
+import cno.client.connection
+import cno.client.dial
 import cno.client.exchange
+import cno.client.link
+import cno.client.turns
 import cno.client.upload
 
 
@@ -307,7 +314,7 @@ async def test_a_channel_that_is_broken_off(peer: Stage) -> None:
 
 
 @both
-async def test_p8_cancelled_during_the_upload(peer: Stage) -> None:
+async def test_cancelled_during_the_upload(peer: Stage) -> None:
     client, server = await peer.meet()
     channel = cno.Channel(1)
     task, asked = await ask(client, server, "POST", "/", [], channel)
@@ -330,7 +337,7 @@ async def test_p8_cancelled_during_the_upload(peer: Stage) -> None:
 
 
 @both
-async def test_p8_cancelled_before_the_upload(peer: Stage) -> None:
+async def test_cancelled_before_the_upload(peer: Stage) -> None:
     client, server = await peer.meet()
     if isinstance(server, H2Server):
         await server.settings(max_concurrent_streams=1)
@@ -510,11 +517,12 @@ async def test_a_server_that_reads_slowly_holds_the_body_back(peer: Stage) -> No
 
 # ---- 100 -----------------------------------------------------------------------------------------
 
+
 EXPECT = [("expect", "100-continue")]
 
 
 @both
-async def test_p8_100_continue(peer: Stage) -> None:
+async def test_100_continue(peer: Stage) -> None:
     client, server = await peer.meet()
     said: list[int] = []
     for body in (b"body", [b"bo", b"dy"], parts(b"body")):
@@ -536,7 +544,7 @@ async def test_p8_100_continue(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_a_refusal(peer: Stage) -> None:
+async def test_expect_and_a_refusal(peer: Stage) -> None:
     client, server = await peer.meet()
     channel = cno.Channel(1)
     await channel.put(b"never sent")
@@ -557,7 +565,7 @@ async def test_p8_expect_and_a_refusal(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
+async def test_expect_and_a_response_at_once(peer: Stage) -> None:
     client, server = await peer.meet()
     task, asked = await ask(client, server, "POST", "/", EXPECT, b"body")
     await asked.respond(200, b"already")
@@ -568,7 +576,7 @@ async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cno.client.upload, "EXPECT", 0.01)
     client, server = await peer.meet()
     _, got = await post(client, server, b"body", EXPECT)
@@ -622,3 +630,60 @@ async def test_trailers_whose_function_raises(peer: Stage) -> None:
     task, _ = await ask(client, server, "POST", "/", [], b"body", trailers=late)
     with pytest.raises(KeyError):
         await soon(task)
+
+
+# ---- uploads -------------------------------------------------------------------------------------
+
+
+@both
+async def test_a_body_for_100_is_let_go_of_when_the_connection_is_lost(peer: Stage) -> None:
+    """The loss wakes what waits for 100 and cancels it, in one turn of the loop: the latter counts,
+    or who fills the channel would wait for a reader for ever."""
+    client, server = await peer.meet()
+    channel = cno.Channel(1)
+    task, _ = await ask(client, server, "POST", "/", [("expect", "100-continue")], channel)
+    await until(lambda: next(iter(client.streams.values()))._wanted is not None)
+    server.wire.reset()
+    with pytest.raises(cno.ConnectionLost):
+        await soon(task)
+    with pytest.raises(BrokenPipeError):
+        for _ in range(3):
+            await soon(channel.put(b"x"))
+
+
+@both
+async def test_a_body_that_waits_for_what_is_cancelled(peer: Stage) -> None:
+    """Nobody has cancelled the request: it fails, and does not wait for the rest for ever."""
+    other = asyncio.get_running_loop().create_future()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"some"
+        await other
+
+    client, server = await peer.meet()
+    task, asked = await ask(client, server, "POST", "/", [], body())
+    await asked.received(4)
+    other.cancel()
+    with pytest.raises(cno.RequestFailed, match="cancelled"):
+        await soon(task)
+    if isinstance(server, H2Server):
+        assert await exchange(client, server)
+    else:
+        await soon(client.wait_closed())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are not eager")
+@both
+async def test_a_body_that_fails_in_an_eager_task(peer: Stage) -> None:
+    def body() -> Any:
+        raise KeyError("made up")
+        yield b""
+
+    client, _ = await peer.meet()
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(KeyError):
+            await soon(client.request("POST", "/", [], body()))
+    finally:
+        loop.set_task_factory(None)

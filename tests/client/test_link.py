@@ -1,19 +1,127 @@
-"""cno.Client: in whose context variables its callbacks run."""
+"""cno.client.link: contexts, what has come before a request, and the end of a transport."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from asking import BIG, ask, both, exchange, h1, h2_only, until
-from scripted import H2Server, Stage
+from asking import BIG, ask, both, check_failure, exchange, h1, h2_only, secure, until
+from hyperframe.frame import (
+    GoAwayFrame,
+)
+from scripted import Clock, H2Server, Stage
 from wire import soon
 
 import cno
+import cno.client.connection
+import cno.client.dial
+import cno.client.exchange
+import cno.client.link
+import cno.client.turns
+import cno.client.upload
 from cno.client.alarm import Alarm
+from tools import Certificate
+
+# ---- the server ends it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("polite", [True, False], ids=["close_notify", "fin"])
+@h1
+async def test_a_body_up_to_the_end_of_tls(
+    peer: Stage, certificate: Certificate, polite: bool
+) -> None:
+    """RFC 9112 section 9.8: without close_notify it may have been cut."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.cert, certificate.key)
+    authority = peer.listen(tls)
+    trust = ssl.create_default_context(cafile=str(certificate.cert))
+    connecting = asyncio.ensure_future(cno.connect(None, f"https://{authority}", ssl_ctx=trust))
+    server = await peer.accept()
+    client = await soon(connecting)
+    peer.ours.append(client)
+    task, _ = await ask(client, server)
+    await server.wire.send(b"HTTP/1.1 200 OK\r\n\r\nsome")
+    response = await soon(task)
+    assert await soon(response.payload.readexactly(4)) == b"some"
+    if polite:
+        server.wire.writer.close()
+        assert await soon(response.payload.read()) == b""
+    else:
+        server.wire.sock.shutdown(1)
+        with pytest.raises(cno.ConnectionLost):
+            await soon(response.payload.read())
+    await soon(client.wait_closed())
+
+
+# ---- what came while nothing was asked -----------------------------------------------------------
+
+
+STRAY = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("words", [STRAY, b""], ids=["408", "end"])
+@both
+async def test_what_came_before_a_request(
+    peer: Stage, certificate: Certificate, within_tls: bool, words: bytes
+) -> None:
+    """The loop was busy and has not read it. RFC 9112 section 9.2: it is no answer to the request,
+    of which nothing is sent then."""
+    if within_tls:
+        client, server = await secure(peer, certificate)
+    else:
+        client, server = await peer.meet()
+    assert await exchange(client, server)
+    frame = GoAwayFrame(0, last_stream_id=1).serialize() if peer.version == "h2" else words
+    if not within_tls:
+        if words:
+            server.wire.sock.sendall(frame)
+        server.wire.fin()
+    else:
+        if words:
+            server.wire.writer.write(frame)
+        server.wire.writer.close()
+        if asyncio.get_running_loop().__class__.__module__.startswith("uvloop"):
+            client.transport.pause_reading()  # uvloop writes at the end of a turn
+            for _ in range(5):
+                await asyncio.sleep(0)
+            client.transport.resume_reading()
+    channel = cno.Channel(1)
+    await channel.put(b"body")
+    asking = [
+        asyncio.ensure_future(client.request("POST", "/pay", [], channel)),
+        asyncio.ensure_future(client.request("GET", "/next")),
+    ]
+    for task in asking:
+        with pytest.raises(cno.Unprocessed) as caught:
+            await soon(task)
+        check_failure(caught.value)
+    assert channel.full()  # it may be sent on another connection
+    assert client.is_closed
+
+
+@pytest.mark.parametrize("within_tls", [False, True], ids=["plain", "tls"])
+@h2_only
+async def test_frames_that_came_before_a_request(
+    peer: Stage, certificate: Certificate, within_tls: bool
+) -> None:
+    if within_tls:
+        client, server = await secure(peer, certificate)
+    else:
+        client, server = await peer.meet()
+    for _ in range(3):
+        server.h2.ping(bytes(8))
+        data = server.h2.data_to_send()
+        server.wire.writer.write(data) if within_tls else server.wire.sock.sendall(data)
+        assert await exchange(client, server)
+
+
+# ---- contexts ------------------------------------------------------------------------------------
+
 
 whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="nobody's")
 
@@ -184,3 +292,45 @@ async def test_a_connection_that_has_a_context_of_its_own(peer: Stage, seen: See
     assert await soon(response.payload.read()) == b"ok"
     assert seen
     assert {name for _, name in seen} == {"maker's"}
+
+
+# ---- the end of TLS ------------------------------------------------------------------------------
+
+
+@both
+async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certificate) -> None:
+    """The client has no use for its close_notify, and does not wait for it."""
+    clock: Any = Clock()
+    client, server = await secure(peer, certificate, loop=clock)
+    assert await exchange(client, server)
+    server.wire.writer.transport.pause_reading()
+    client.close()
+    await soon(client.wait_closed())  # no time has passed by
+    server.wire.writer.transport.resume_reading()
+    assert await soon(server.closed()) == "fin"  # ours has come
+
+
+@both
+async def test_a_server_that_takes_nothing_of_tls(peer: Stage, certificate: Certificate) -> None:
+    """It has some time for the last words of the client."""
+    clock: Any = Clock()
+    client, server = await secure(peer, certificate, loop=clock)
+    if isinstance(server, H2Server):
+        server.h2.increment_flow_control_window(2**30)
+        await server.settings(initial_window_size=2**30)
+        await server.ping()
+    server.wire.writer.transport.pause_reading()
+    parts = (bytes(65536) for _ in range(1000))
+    task = asyncio.ensure_future(client.request("POST", "/", [], parts))
+    await until(lambda: client._waiters)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    client.close()
+    with pytest.raises(cno.ConnectionLost):
+        await soon(task)
+    closing = asyncio.ensure_future(client.wait_closed())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not closing.done()
+    clock.pass_by(cno.client.link.LINGER)
+    await soon(closing)
