@@ -1,4 +1,4 @@
-"""The connection of a client: which request is written when, what the engine reports, and the end.
+"""The connection of a client: when a request is written, what the engine reports, and the end.
 
 Knows requests as exchanges; response.py has what their callers see.
 """
@@ -58,7 +58,7 @@ class _StreamEnded(ConnectionResetError):
 
 
 class ClientConnection(Connection):
-    """A connection to a server, which writes exchanges and reports what becomes of them."""
+    """A connection to a server, which writes requests and tells their exchanges what has come."""
 
     gone_error = _StreamEnded
     streams: dict[int, Exchange]
@@ -189,8 +189,8 @@ class ClientConnection(Connection):
             self.abandon(promised)
 
     def doom(self, exchange: Exchange) -> None:
-        """Takes note of an exchange whose rest has no use, and gives it up as soon as that would
-        cost more than it saves."""
+        """Takes note of an exchange whose rest has no use. The exchange is given up as soon as the
+        rest costs more than a new connection."""
         self._doomed.add(exchange)
         self._give_up_doomed()
 
@@ -211,8 +211,8 @@ class ClientConnection(Connection):
         self.flush_soon()
 
     def half_close(self) -> bool:
-        """Ends our direction of a tunnel on HTTP/1, if the other one can stay open: inside TLS it
-        cannot, and False is returned."""
+        """Ends our direction of a tunnel on HTTP/1. Returns False where the other direction would
+        end with ours: inside TLS, and on HTTP/2, whose streams the engine ends."""
         self.flush()
         return not self.http2 and self._link.half_close()
 
@@ -255,7 +255,7 @@ class ClientConnection(Connection):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Every exchange fails that is not complete."""
+        """The transport has ended: every exchange that is not complete fails."""
         self._transport = None
         if exc is None and self._link.tls is not None:
             self.eof_received()  # CPython 3.10 reports close_notify by nothing else
@@ -354,8 +354,8 @@ class ClientConnection(Connection):
     # ---- time ---------------------------------------------------------------------------------
 
     def _exchanges(self) -> Iterator[Exchange]:
-        """All exchanges. Those whose turn has not come are first: it would come when the others
-        have ended."""
+        """All exchanges, those that wait for their turn first: their turn would come when the other
+        exchanges have ended."""
         return iter([*self._turns, *self.streams.values()])
 
     def _time_out(self, exchange: Exchange) -> None:
@@ -392,7 +392,7 @@ class ClientConnection(Connection):
             raise fresh(self._failure)
 
     def close(self) -> None:
-        """Ends the connection: every exchange fails that is not complete. wait_closed() returns
+        """Ends the connection: every exchange that is not complete fails. wait_closed() returns
         when the connection has ended."""
         if self._over:
             return
@@ -403,7 +403,7 @@ class ClientConnection(Connection):
         self._drop(ConnectionLost(f"the connection to {self.name} was closed here"))
 
     async def wait_closed(self) -> None:
-        """Returns when there is no connection any more."""
+        """Returns when the connection has ended."""
         if self._transport is not None:
             await asyncio.shield(self._closed)
 
@@ -411,13 +411,14 @@ class ClientConnection(Connection):
         self._drop(ConnectionLost(f"{self.name} has ended the connection"))
 
     def _cut(self, failure: RequestFailed) -> None:
-        """Ends the connection without a word."""
+        """Ends the connection without telling the server."""
         self._drop(failure)
         self._link.abort()
 
     def _drop(self, failure: RequestFailed) -> None:
-        """Takes the connection for ended: every exchange fails that is not complete, with `failure`
-        unless another reason is known. A request that was not sent fails with Unprocessed."""
+        """Ends the connection for its exchanges: every exchange that is not complete fails with
+        `failure`, unless another reason is known. A request that was not sent fails with
+        Unprocessed."""
         if self._failure is None:
             self._failure = failure
         if not self._over:

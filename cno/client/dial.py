@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ConnectOptions(ClientOptions, total=False):
-    """What connect() takes by name."""
+    """The keywords of connect()."""
 
     http2: bool
     ssl_ctx: ssl.SSLContext | None
@@ -29,7 +29,7 @@ class ConnectOptions(ClientOptions, total=False):
 
 
 class RequestOnceOptions(ConnectOptions, RequestOptions, total=False):
-    """What request() takes by name."""
+    """The keywords of request()."""
 
 
 @lru_cache(maxsize=4)
@@ -39,8 +39,8 @@ def _trusting(store: ssl.DefaultVerifyPaths) -> ssl.SSLContext:  # noqa: ARG001
 
 
 class _Offer:
-    """A context as an event loop uses it, for one connection: others share it, which may offer
-    something else by ALPN."""
+    """An ssl.SSLContext for one connection, as far as an event loop uses it. Other connections that
+    share the context may offer other protocols by ALPN."""
 
     def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
         self._context = context
@@ -65,16 +65,17 @@ async def connect(
     timeout_connect: float | None = 30.0,
     **options: Unpack[ClientOptions],
 ) -> Client:
-    """A connection to where `url` leads; what is behind the authority does not matter.
+    """A connection to the host of `url`; the path and the query of the URL do not matter.
 
-    `loop` None is the running one. Schemes are http, https, and for HTTP/2 that is not asked for
-    (as with `force_http2`) h2c and h2. With TLS the server's certificate is verified by the
-    system's trust store for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off;
-    `ssl_ctx`, whose ALPN is set accordingly, and `ssl_hostname` stand in for these two.
-    `timeout_connect` is in seconds, for TCP and TLS together. The other options are those of
-    Client.
+    `loop` None is the running one. Schemes are http and https, and h2c and h2 for HTTP/2 without
+    negotiation (as with `force_http2`). With TLS the certificate of the server is verified by the
+    trust store of the system for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off.
+    `ssl_ctx`, whose ALPN is set accordingly, takes the place of the trust store, and `ssl_hostname`
+    that of the host. `timeout_connect` is in seconds, for TCP and TLS together. The other options
+    are those of Client.
 
-    Raises ConnectFailed, or of it ConnectTimeout or TLSFailed, and ValueError for the URL.
+    Raises ConnectFailed or one of its kinds, ConnectTimeout and TLSFailed, and ValueError for the
+    URL.
     """
     loop = loop or asyncio.get_running_loop()
     place = parse(url)
@@ -124,7 +125,7 @@ def _failure(place: Place, error: Exception, seconds: float | None) -> ConnectFa
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or error
         return TLSFailed(f"{place.url}: TLS failed: {why}")
-    # The system has timeouts of its own, with a number.
+    # The operating system has timeouts of its own, whose errors have a number.
     if isinstance(error, asyncio.TimeoutError) and seconds and not getattr(error, "errno", None):
         return ConnectTimeout(f"{place.url}: no connection in {seconds:g} s")
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -143,8 +144,8 @@ async def request(
 ) -> Response:
     """connect(), and one request on that connection, with the options of both.
 
-    The connection stays open until `response.conn.close()`; `async with` the response ends it too.
-    Raises what connect() and Client.request() raise.
+    The connection stays open until `response.conn.close()`, or until the end of `async with` the
+    response. Raises the exceptions of connect() and of Client.request().
     """
     about: RequestOptions = {}
     if "trailers" in options:
@@ -153,7 +154,7 @@ async def request(
         about["inform"] = options.pop("inform")
     try:
         client = await connect(loop, url, **cast(ConnectOptions, options))
-    except ConnectFailed:  # it may be made again, with its body
+    except ConnectFailed:  # the request may be made again, with the same payload
         raise
     except BaseException:
         await release(payload)

@@ -1,4 +1,4 @@
-"""What may go wrong with a request that cno.Client makes. All are ConnectionErrors."""
+"""The exceptions of a client, all of which are ConnectionErrors, and the making of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _Failure = TypeVar("_Failure", bound=Exception)
 
 
 class ConnectFailed(ConnectionError):
-    """There is no connection: nobody listens there, or the name is unknown. `__cause__` has the
-    operating system's word."""
+    """There is no connection: no server listens there, or the name is unknown. `__cause__` is the
+    error of the operating system."""
 
 
 class TLSFailed(ConnectFailed):
-    """The other side does not speak TLS as it should, or it is not who it should be."""
+    """The server does not speak TLS, or its certificate is not trusted."""
 
 
 class ConnectTimeout(ConnectFailed, TimeoutError):
@@ -30,19 +30,20 @@ class ConnectTimeout(ConnectFailed, TimeoutError):
 
 
 class RequestFailed(ConnectionError):
-    """There is no response, or it is not complete.
+    """There is no response, or the response is not complete.
 
-    With `unprocessed` the server has done nothing about the request: it may be made again on
+    With `unprocessed` the server has done nothing about the request, which may be made again on
     another connection, whatever its method is (RFC 9110 section 9.2.2). Otherwise only an
-    idempotent one may.
+    idempotent request may.
     """
 
     unprocessed = False
 
 
 class Unprocessed(RequestFailed):
-    """The connection ended, or the server refused the stream, before it did anything about the
-    request (RFC 9113 section 8.7)."""
+    """The connection had ended, or the server has refused the stream, before the server did
+    anything about the request (RFC 9113 section 8.7). The `__cause__` may be why the connection has
+    ended."""
 
     unprocessed = True
 
@@ -75,7 +76,8 @@ class RequestTimeout(RequestFailed, TimeoutError):
 
 
 def fresh(error: _Failure) -> _Failure:
-    """A copy to be raised: an error that was raised keeps, by its traceback, whatever keeps it."""
+    """A copy to be raised. The traceback of a raised error keeps the frames that it has passed, and
+    so whatever keeps the error."""
     new = copy(error)
     new.__cause__ = error.__cause__
     return new

@@ -160,13 +160,13 @@ class Exchange:
     # ---- time ---------------------------------------------------------------------------------
 
     def progress(self) -> None:
-        """The server has done something and gets its time again, if somebody waits for it."""
+        """The server has done something: the deadline, if there is one, begins anew."""
         if self.deadline is not None and not self.unwanted:
             self.alarm.watch(self)
 
     def rest(self) -> None:
-        """The server gets all the time in the world, unless somebody waits for it. An unwanted
-        response keeps its deadline."""
+        """Lifts the deadline, unless a task waits for the server. An unwanted response keeps its
+        deadline."""
         if not self.awaiting and not self.unwanted:
             self.deadline = None
 

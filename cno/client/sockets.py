@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 # section 5).
 ATTEMPT_DELAY = 0.25
 
-# Errors that say something about this host or the way to the other one, but nothing about the
-# other one: any other error is worth more in a message.
+# Errors of this host, or of the way to the other host. An error of the other host itself, such as a
+# refusal, explains more.
 _NO_WAY = {
     errno.EADDRNOTAVAIL,
     errno.EAFNOSUPPORT,
@@ -55,14 +55,14 @@ async def within(seconds: float | None, work: Coroutine[Any, Any, _Result]) -> _
             await asyncio.wait({task})
         raise
     finally:
-        del task  # an exception that it has raised would keep this frame, and the frame the task
+        del task  # a raised exception keeps this frame, which would keep the task
 
 
 async def open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
     """A socket that is connected to the host. Raises OSError.
 
     The addresses are tried by turns of their families, each ATTEMPT_DELAY after the one before it
-    or as soon as that has failed, and the first connection that is made is taken (RFC 8305).
+    or as soon as the one before it has failed, and the first connection is taken (RFC 8305).
     """
     errors: list[BaseException] = []
     sock = await _first(loop, deque(_by_turns(await _look_up(loop, host, port))), errors)
@@ -72,15 +72,15 @@ async def open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> 
         try:
             raise error
         finally:
-            del error  # or it would keep this frame, which would keep it
+            del error  # the traceback of the error has this frame
     return sock
 
 
 async def _first(
     loop: asyncio.AbstractEventLoop, addresses: deque[_Address], errors: list[BaseException]
 ) -> socket.socket | None:
-    """The first connection to any of the addresses. None if there is none: then `errors` says why
-    for each."""
+    """The first connection to any of the addresses, or None; then `errors` has the error of each
+    attempt."""
     running: set[asyncio.Task[socket.socket]] = set()
     try:
         while addresses or running:
@@ -139,19 +139,19 @@ async def _attempt(loop: asyncio.AbstractEventLoop, address: _Address) -> socket
 
 
 def _forget(task: asyncio.Task[Any]) -> None:
-    """Looks at the exception of a task, or the loop would complain that nobody does."""
+    """Retrieves the exception of a task: the loop complains about an exception that is not."""
     if not task.cancelled():
         task.exception()
 
 
 def _close(task: asyncio.Task[socket.socket]) -> None:
-    """Closes the socket of an attempt that was successful beside another one."""
+    """Closes the socket of a second successful attempt."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
 def _most_telling(errors: list[BaseException]) -> BaseException:
-    """The error that says most about why there is no connection: the last one of those that do not
-    only say that there is no way to an address."""
+    """The error that explains best why there is no connection: the last error, but rather one that
+    comes from the other host than one that says that there is no way to it."""
     telling = [error for error in errors if getattr(error, "errno", None) not in _NO_WAY]
     return (telling or errors)[-1]

@@ -141,7 +141,7 @@ async def test_an_upload_that_is_not_taken(peer: Stage) -> None:
 
 @both
 async def test_the_time_that_a_body_takes_to_be_made(peer: Stage) -> None:
-    """It is not the server's."""
+    """The time is not that of the server."""
     clock = Clock()
     client, server = await peer.meet(clock, timeout=10.0)
     channel = cno.Channel()
@@ -165,7 +165,7 @@ async def test_the_time_that_a_body_takes_to_be_made(peer: Stage) -> None:
 
 @both
 async def test_an_upload_behind_a_complete_response(peer: Stage) -> None:
-    """Nobody waits for it, but others may wait for its end."""
+    """No task waits for the upload, but other requests may wait for its end."""
     clock = Clock()
     client, server = await peer.meet(clock, timeout=10.0)
     server.credit = False
@@ -187,7 +187,7 @@ async def test_an_upload_behind_a_complete_response(peer: Stage) -> None:
 
 @h1
 async def test_the_rest_of_a_response_that_takes_too_long(peer: Stage) -> None:
-    """One octet now and then does not keep the others waiting."""
+    """One byte now and then does not keep the other requests waiting."""
     clock = Clock()
     client, server = await peer.meet(clock, timeout=None)
     task, asked = await ask(client, server)
@@ -292,7 +292,7 @@ async def test_an_idle_connection(peer: Stage) -> None:
 
 @both
 async def test_promises_that_do_not_come(peer: Stage) -> None:
-    """Whoever waits for a promise waits no longer than for the body. HTTP/1 has no promises."""
+    """The wait for a promise is no longer than that for the body. HTTP/1 has no promises."""
     clock = Clock()
     client, server = await peer.meet(clock, timeout=10.0)
     task, asked = await ask(client, server)
@@ -343,7 +343,7 @@ async def test_promises_behind_a_window_that_nobody_opens(peer: Stage) -> None:
 
 @both
 async def test_a_request_behind_a_timeout(peer: Stage) -> None:
-    """The connection has ended: that is not the timeout of this request."""
+    """The connection has ended; the request itself has not timed out."""
     clock = Clock()
     client, server = await peer.meet(clock, timeout=10.0)
     task, _ = await ask(client, server)
@@ -374,7 +374,7 @@ async def test_a_request_behind_a_timeout(peer: Stage) -> None:
 
 @h2_only
 async def test_what_waits_for_its_turn_too_long_is_not_sent(peer: Stage) -> None:
-    """Not even when those before it are given up in the same moment, and leave it their place."""
+    """Not even when the requests before it are given up in the same moment."""
     clock: Any = Clock()
     client, server = await peer.meet(clock, timeout=10.0)
     await server.settings(max_concurrent_streams=2)

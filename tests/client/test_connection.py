@@ -154,7 +154,7 @@ async def test_a_body_that_is_cut(peer: Stage, framing: str, how: str) -> None:
 
 @h1
 async def test_what_came_before_the_cut_can_be_read(peer: Stage) -> None:
-    """As long as nobody has asked for more than that."""
+    """As long as the reader has not asked for more than has come."""
     client, server = await peer.meet()
     task, _ = await ask(client, server)
     await server.wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nso\nme")
@@ -312,7 +312,7 @@ async def test_a_stream_that_was_refused(peer: Stage) -> None:
 
 @h2_only
 async def test_a_refusal_behind_a_response(peer: Stage) -> None:
-    """RFC 9113 section 8.7: then it was processed, whatever the server says."""
+    """RFC 9113 section 8.7: the request was processed, whatever the server says."""
     client, server = await peer.meet()
     task, asked = await ask(client, server, "POST", "/", [], cno.Channel())
     await asked.head(200)
@@ -384,7 +384,7 @@ async def test_a_response_to_no_request(peer: Stage) -> None:
 
 @h1
 async def test_a_response_ahead_of_its_request(peer: Stage) -> None:
-    """Who waits for the next turn gets none that was there before it."""
+    """A response that came before its request was written is no answer to the request."""
     client, server = await peer.meet()
     task, _ = await ask(client, server)
     other = asyncio.ensure_future(client.request("GET", "/other"))

@@ -249,7 +249,7 @@ async def test_tls_for_a_url_without_it(peer: Stage, certificate: Certificate) -
 
 
 def failed(error: BaseException, authority: str) -> None:
-    """It says where, and something behind that."""
+    """The text names the URL, and a reason behind that."""
     assert isinstance(error, cno.ConnectFailed)
     assert isinstance(error, ConnectionError)
     where, _, why = str(error).partition(f"://{authority}: ")
@@ -284,7 +284,7 @@ async def test_nobody_listens(peer: Stage) -> None:
 
 
 class Refusing:
-    """A loop on which no connection is made: a step of it fails."""
+    """A loop on which one step of making a connection fails."""
 
     def __init__(self, step: str, error: Exception) -> None:
         self._step, self._error = step, error
@@ -364,8 +364,8 @@ async def test_a_connection_that_is_cancelled(peer: Stage, certificate: Certific
 async def test_a_cancellation_is_never_lost(
     peer: Stage, certificate: Certificate, secure: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However near it comes to the end of connect(). asyncio.wait_for of CPython 3.10 and 3.11
-    loses some (python/cpython#86296)."""
+    """However near to the end of connect() the cancellation comes. asyncio.wait_for of CPython 3.10
+    and 3.11 loses some (python/cpython#86296)."""
     authority = peer.listen(served(certificate) if secure else None)
     url = f"https://{authority}" if secure else f"http://{authority}"
     tls = trusting(certificate) if secure else None
@@ -600,7 +600,7 @@ async def test_much_in_both_directions(peer: Stage, certificate: Certificate) ->
 async def test_the_end_of_tls_behind_a_body_that_waits(
     peer: Stage, certificate: Certificate
 ) -> None:
-    """What came before close_notify is told before it."""
+    """The end is not reported before what came ahead of close_notify."""
     authority = peer.listen(served(certificate))
     client, server = await meet(peer, f"https://{authority}/", ssl_ctx=trusting(certificate))
     task, _ = await ask(client, server)
@@ -619,7 +619,8 @@ async def test_the_end_of_tls_behind_a_body_that_waits(
 async def test_connections_at_once_that_share_a_context(
     peer: Stage, certificate: Certificate
 ) -> None:
-    """Each offers what it was told to, whatever the others do with the ALPN of the context."""
+    """Each connection offers its own protocols, whatever the others do with the ALPN of the
+    context."""
     authority = peer.listen(served(certificate, "h2", "http/1.1"))
     tls = trusting(certificate)
     wanted = [number % 2 == 0 for number in range(8)]
@@ -639,7 +640,7 @@ async def test_connections_at_once_that_share_a_context(
 async def test_the_trust_store_is_loaded_once(
     peer: Stage, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes tens of milliseconds. Another one is another context."""
+    """Loading takes tens of milliseconds. Another store is another context."""
     authority = peer.listen(served(certificate))
     cno.client.dial._trusting.cache_clear()
     made: list[ssl.SSLContext] = []
@@ -662,7 +663,8 @@ async def test_the_trust_store_is_loaded_once(
 
 @h1
 async def test_a_body_of_a_request_that_is_cancelled_while_it_connects(peer: Stage) -> None:
-    """Who fills it learns that nobody will read it. Without a connection it can be sent again."""
+    """The writer of the channel learns that nobody will read it. Without a connection the body can
+    be sent again."""
     authority = peer.listen()
     channel = cno.Channel(1)
     task = asyncio.ensure_future(cno.request(None, "POST", f"http://{authority}", [], channel))

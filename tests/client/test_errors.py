@@ -22,7 +22,7 @@ import cno.client.upload
 
 
 async def fails(task: Any, kind: type[BaseException]) -> None:
-    """It does, and is not raised here: a traceback keeps all that it has passed."""
+    """The task fails. Its exception is not raised here: a traceback would keep this frame."""
     await soon(asyncio.wait([task]))
     assert type(task.exception()) is kind
 

@@ -34,7 +34,7 @@ from tools import Certificate
 async def test_a_body_up_to_the_end_of_tls(
     peer: Stage, certificate: Certificate, polite: bool
 ) -> None:
-    """RFC 9112 section 9.8: without close_notify it may have been cut."""
+    """RFC 9112 section 9.8: without close_notify the body may have been cut."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate.cert, certificate.key)
     authority = peer.listen(tls)
@@ -69,8 +69,8 @@ STRAY = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0
 async def test_what_came_before_a_request(
     peer: Stage, certificate: Certificate, within_tls: bool, words: bytes
 ) -> None:
-    """The loop was busy and has not read it. RFC 9112 section 9.2: it is no answer to the request,
-    of which nothing is sent then."""
+    """The loop was busy and has not read what came. RFC 9112 section 9.2: that is no answer to the
+    request, of which nothing is sent."""
     if within_tls:
         client, server = await secure(peer, certificate)
     else:
@@ -217,7 +217,7 @@ async def test_bodies(peer: Stage) -> None:
 
 @h1
 async def test_reading_that_a_reader_resumes(peer: Stage, seen: Seen) -> None:
-    """What the loop calls from then on is not the reader's."""
+    """The callbacks of the loop do not run in the context of the reader from then on."""
     client, server = await peer.meet()
     task, asked = await ask(client, server)
     sending = asyncio.ensure_future(asked.respond(200, BIG))
@@ -280,7 +280,7 @@ async def test_a_connection_that_a_request_has_closed(peer: Stage, seen: Seen) -
 
 @h2_only
 async def test_a_connection_that_has_a_context_of_its_own(peer: Stage, seen: Seen) -> None:
-    """It keeps the context in which it was made."""
+    """The callbacks of a connection run in the context in which the connection was made."""
     peer.listen()
     meeting = begin("maker's", peer.meet)
     client, server = await soon(meeting)
@@ -299,7 +299,7 @@ async def test_a_connection_that_has_a_context_of_its_own(peer: Stage, seen: See
 
 @both
 async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certificate) -> None:
-    """The client has no use for its close_notify, and does not wait for it."""
+    """The client has no use for the close_notify of the server, and does not wait for it."""
     clock: Any = Clock()
     client, server = await secure(peer, certificate, loop=clock)
     assert await exchange(client, server)
@@ -312,7 +312,7 @@ async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certific
 
 @both
 async def test_a_server_that_takes_nothing_of_tls(peer: Stage, certificate: Certificate) -> None:
-    """It has some time for the last words of the client."""
+    """The server has some time to take the last words of the client."""
     clock: Any = Clock()
     client, server = await secure(peer, certificate, loop=clock)
     if isinstance(server, H2Server):

@@ -75,7 +75,7 @@ async def test_a_response_is_closed_by_async_with(peer: Stage) -> None:
 
 @both
 async def test_a_complete_response_that_is_not_read_and_closed(peer: Stage) -> None:
-    """However much of it there was, the next one comes."""
+    """The next response comes, however long the unread one was."""
     client, server = await peer.meet()
     for size in (1000, 65536, 200000):
         task, asked = await ask(client, server)
@@ -87,7 +87,8 @@ async def test_a_complete_response_that_is_not_read_and_closed(peer: Stage) -> N
 
 @h1
 async def test_a_complete_response_that_is_not_read(peer: Stage) -> None:
-    """It is all there: the next one need not wait, and each stops reading by itself."""
+    """All of the response has come: the next one need not wait, and each response that is too long
+    stops the reading by itself."""
     client, server = await peer.meet()
     task, _ = await ask(client, server)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
@@ -267,7 +268,7 @@ async def test_promises_to_somebody_who_has_stopped_listening(peer: Stage) -> No
 
 @h2_only
 async def test_pushes_that_nobody_takes_have_a_limit(peer: Stage) -> None:
-    """Complete ones do not count among the streams: a server could fill the memory with them."""
+    """Complete responses do not count among the streams, and could fill the memory."""
     client, server = await peer.meet()
     task, asked = await ask(client, server)
     await asked.head(200)

@@ -147,7 +147,7 @@ async def test_cancelled_in_the_queue(peer: Stage) -> None:
 
 @both
 async def test_cancelled_in_the_very_turn(peer: Stage) -> None:
-    """Its head was written, but it does not know yet."""
+    """The head was written, but the task has not run since."""
     client, server = await peer.meet()
     if isinstance(server, H2Server):
         await server.settings(max_concurrent_streams=1)

@@ -48,7 +48,7 @@ async def parts(*items: Any) -> AsyncIterator[Any]:
 
 
 class AsyncFile:
-    """As those of libraries that read files in threads are."""
+    """A file of a library that reads files in threads."""
 
     def __init__(self, data: bytes) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115
@@ -86,7 +86,7 @@ def sized() -> list[Any]:
 
 
 def unsized() -> list[Any]:
-    """Bodies whose length is not, made anew for each use."""
+    """Bodies whose length is not known, made anew for each use, with what they hold."""
     channel = cno.Channel()
     for part in (b"a ", bytearray(b"channel"), b"", memoryview(BIG)):
         channel.put_nowait(part)
@@ -222,7 +222,7 @@ async def test_a_body_that_is_none_at_all(peer: Stage) -> None:
 @pytest.mark.parametrize("off", [-1, 1])
 @both
 async def test_octets_that_do_not_fit_the_length_given(peer: Stage, size: int, off: int) -> None:
-    """That is known before anything is sent."""
+    """The mistake is known before anything is sent."""
     client, server = await peer.meet()
     fields = [("content-length", str(size + off))]
     with pytest.raises(ValueError, match="length"):
@@ -377,7 +377,7 @@ async def test_a_response_that_is_closed_during_the_upload(peer: Stage) -> None:
 
 @both
 async def test_a_response_that_comes_before_the_body(peer: Stage) -> None:
-    """The rest is sent, and both are complete."""
+    """The rest of the body is sent, and both messages are complete."""
     client, server = await peer.meet()
     channel = cno.Channel()
     task, asked = await ask(client, server, "POST", "/", [], channel)
@@ -450,7 +450,7 @@ async def test_a_reset_during_the_upload(peer: Stage) -> None:
 
 
 def test_a_connection_that_is_lost_between_turn_and_body() -> None:
-    """Whose turn it was is told what became of the connection, whatever it was about to send."""
+    """A request whose turn has come fails with the connection, whatever its body is."""
 
     class Transport(asyncio.Transport):
         def write(self, data: Any) -> None:
@@ -637,8 +637,8 @@ async def test_trailers_whose_function_raises(peer: Stage) -> None:
 
 @both
 async def test_a_body_for_100_is_let_go_of_when_the_connection_is_lost(peer: Stage) -> None:
-    """The loss wakes what waits for 100 and cancels it, in one turn of the loop: the latter counts,
-    or who fills the channel would wait for a reader for ever."""
+    """The loss wakes the task that waits for 100 and cancels the task, in one turn of the loop: the
+    cancellation counts, or the writer of the channel would wait for a reader for ever."""
     client, server = await peer.meet()
     channel = cno.Channel(1)
     task, _ = await ask(client, server, "POST", "/", [("expect", "100-continue")], channel)
@@ -653,7 +653,7 @@ async def test_a_body_for_100_is_let_go_of_when_the_connection_is_lost(peer: Sta
 
 @both
 async def test_a_body_that_waits_for_what_is_cancelled(peer: Stage) -> None:
-    """Nobody has cancelled the request: it fails, and does not wait for the rest for ever."""
+    """The request was not cancelled: it fails instead of waiting for the rest for ever."""
     other = asyncio.get_running_loop().create_future()
 
     async def body() -> AsyncIterator[bytes]:
