@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         TLSFailed,
         Unprocessed,
     )
-    from cno.client.protocol import Client, Push, Response
+    from cno.client.protocol import Client
+    from cno.client.response import Push, Response
     from cno.process.service import serve
     from cno.process.supervisor import run
     from cno.server.protocol import Server, ServerGroup
@@ -75,9 +76,9 @@ _HOMES = {
     "Channel": "cno.transport.channel",
     "Client": "cno.client.protocol",
     "ClientDisconnected": "cno.server.reply",
-    "Push": "cno.client.protocol",
+    "Push": "cno.client.response",
     "Request": "cno.server.request",
-    "Response": "cno.client.protocol",
+    "Response": "cno.client.response",
     "Server": "cno.server.protocol",
     "ServerGroup": "cno.server.protocol",
     "connect": "cno.client.dial",

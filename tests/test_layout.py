@@ -97,7 +97,11 @@ def test_few_see_the_compiled_modules(module: str) -> None:
 
 
 # Where connections are made, and the command.
-SOCKETS = [m for m in MODULES if package_of(m) in ("process", "__main__") or m == "client.dial"]
+SOCKETS = [
+    m
+    for m in MODULES
+    if package_of(m) in ("process", "__main__") or m in ("client.dial", "client.sockets")
+]
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - set(SOCKETS)))

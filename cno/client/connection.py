@@ -1,27 +1,32 @@
-"""The connection of a client: whose turn it is, how long the server may take, and how it ends.
+"""The connection of a client: when a request is written, what the engine reports, and the end.
 
-Knows requests as exchanges; what its user has of them lies in client.py.
+Knows requests as exchanges; response.py has what their callers see.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
-from copy import copy
 from marshal import dumps
 from typing import Any, cast
 
+from cno.client.alarm import Alarm
 from cno.client.errors import (
     BadResponse,
     ConnectionLost,
     RequestFailed,
     RequestTimeout,
-    StreamReset,
     Unprocessed,
+    cut_stream,
+    fresh,
+    unprocessed,
 )
-from cno.client.exchange import Carrier, Exchange
+from cno.client.exchange import Exchange, Inform
+from cno.client.head import is_authoritative
+from cno.client.link import Link
+from cno.client.pings import Pings
+from cno.client.turns import Turns
 from cno.engine.binding import Engine
 from cno.engine.errors import Disconnected, ProtocolError, UsageError, WouldBlock
 from cno.engine.events import (
@@ -31,44 +36,30 @@ from cno.engine.events import (
     EVENT_SETTINGS,
     REMOTE,
     RST_CANCEL,
-    RST_REFUSED_STREAM,
     Event,
 )
 from cno.engine.fields import Fields, as_octets
-from cno.transport.connection import Stream
-from cno.transport.writing import QUANTUM
+from cno.transport.connection import Connection, Stream
+from cno.transport.writing import QUANTUM, Octets
 
-# Octets of one response that HTTP/2 lets come before they are read (SETTINGS_INITIAL_WINDOW_SIZE).
+# Bytes of one response that HTTP/2 lets come before they are read (SETTINGS_INITIAL_WINDOW_SIZE).
 WINDOW = 262144
 
-# Requests that wait for their turn.
-WAITING = 10000
-
-# Seconds that an HTTP/1 response which nobody wants any more has to come to its end, before its
-# connection ends: one that has not begun, and one that has. The latter may be a stream of events,
-# whose server is to hear that nobody listens.
+# Seconds in which an unwanted HTTP/1 response has to come to its end before its connection is cut:
+# for one that has not begun, and for one that has. The latter may be a stream of events, whose
+# server should hear soon that nobody listens.
 PATIENCE = 5.0
 READ_PAST = 1.0
 
-# Seconds that the server has to take our last words.
-LINGER = 2.0
-
-# Of OpenSSL: there is nothing to read, but no end either.
-_WANT_READ = 2
-
-_CODES = {
-    code: name.removeprefix("CNO_RST_")
-    for name, code in CONSTANTS.items()
-    if name.startswith("CNO_RST_")
-}
+RST_PROTOCOL_ERROR = CONSTANTS["CNO_RST_PROTOCOL_ERROR"]
 
 
 class _StreamEnded(ConnectionResetError):
-    """For who writes a body: the response is complete without it, or has failed."""
+    """For the writer of a body: the response is complete without the body, or has failed."""
 
 
-class Requester(Carrier):
-    """A connection to a server, before it has a face."""
+class ClientConnection(Connection):
+    """A connection to a server, which writes requests and tells their exchanges what has come."""
 
     gone_error = _StreamEnded
     streams: dict[int, Exchange]
@@ -89,36 +80,30 @@ class Requester(Carrier):
         """`loop` None is the running one. `authority` is host[:port], `scheme` "http" or "https".
 
         HTTP/2 is spoken where TLS has agreed on it (ALPN), or by `force_http2` anyway. Without
-        `push` the server is told not to push. `timeout` is for how long the server may say and take
-        nothing while a request waits for it; `timeout_idle` for how long the connection stays open
-        without a request. `ping_interval` has HTTP/2 send a PING when nothing has come for so long,
-        and give up when nothing has come for so long again.
+        `push` the server is told not to push. `timeout` is how long the server may do nothing while
+        a task waits for it; `timeout_idle` how long the connection stays open without a request.
+        With `ping_interval` HTTP/2 sends a PING after so long a silence, and gives up when that has
+        no answer for so long again.
         """
         super().__init__(loop or asyncio.get_running_loop(), Engine(server=False))
         self.authority = authority
         self.scheme = scheme
         self.timeout = timeout
+        self.name = authority or "the server"  # for messages
         self.engine.manual_flow()
         self.engine.configure(enable_push=int(push), initial_window_size=WINDOW)
+        self.pings = Pings(self.loop)
         self._force_http2 = force_http2
         self._timeout_idle = timeout_idle
         self._ping_interval = ping_interval
-        self._scheme = (b":scheme", as_octets(scheme))
-        self._authority = (b":authority", as_octets(authority))
-        # Requests that wait for their turn, with what their heads are made of.
-        self._queue: OrderedDict[Exchange, tuple[asyncio.Future[None], bytes, bytes]]
-        self._queue = OrderedDict()
+        self._link = Link(self.loop)
+        self._alarm = Alarm(self.loop, self._link, self._exchanges, self._time_out)
+        self._turns = Turns(self._alarm)
+        self._doomed: set[Exchange] = set()  # see doom()
+        self._idle: asyncio.TimerHandle | None = None  # ends the connection without requests
         self._failure: RequestFailed | None = None  # why the connection takes no requests
         self._closed = self.loop.create_future()
-        self._alarm: asyncio.TimerHandle | None = None  # for the first deadline
-        self._alarm_at = 0.0
-        self._idling: asyncio.TimerHandle | None = None
-        self._pinging: asyncio.TimerHandle | None = None
-        self._settled = True  # HTTP/2: the server has said how many streams it allows
-        self._heard = True  # since the last look
-        self._pinged = False
-        self._pings: dict[bytes, asyncio.Future[None]] = {}
-        self._pings_sent = 0
+        self._settled = True  # whether an HTTP/2 server has said how many streams it allows
 
     @property
     def is_http2(self) -> bool:
@@ -132,44 +117,25 @@ class Requester(Carrier):
 
     # ---- requests -----------------------------------------------------------------------------
 
-    async def _begin(self, exchange: Exchange, target: bytes, fields: Fields) -> None:
-        """Writes the head of a request when it is its turn."""
-        blob = dumps(fields, 2)
-        if not self._queue and self._write_head(exchange, target, blob):
-            return
-        if len(self._queue) >= WAITING:
-            raise Unprocessed(f"{WAITING} requests wait for this connection already")
-        self._queue[exchange] = self.loop.create_future(), target, blob
-        self.watch(exchange)
-        await self._queue[exchange][0]  # by no name: what it raises would keep it, and it that
+    def new_exchange(
+        self, method: str, fields: Fields, timeout: float | None, inform: Inform | None = None
+    ) -> Exchange:
+        """An exchange of this connection, with its origin."""
+        exchange = Exchange(self, self._alarm, method, fields, timeout, inform)
+        exchange.scheme = (b":scheme", as_octets(self.scheme))
+        exchange.authority = (b":authority", as_octets(self.authority))
+        return exchange
 
-    def _fields(self, exchange: Exchange, size: int) -> Fields:
-        """All fields of a request. Raises ValueError for a length that is not that of the body."""
-        scheme, authority, others = self._scheme, self._authority, []
-        tunnel = exchange.method == "CONNECT"
-        unsized = size > 0 and not exchange.asks_tunnel
-        for pair in exchange.fields:
-            name = pair[0]
-            if name in (b":authority", b"host"):
-                authority = (b":authority", pair[1])
-            elif name == b":scheme":
-                scheme = pair
-            else:
-                others.append(pair)
-                if unsized and name == b"content-length":
-                    unsized = False
-                    if pair[1] != b"%d" % size:
-                        raise ValueError(f"content-length {pair[1]!r} and {size} octets of body")
-                tunnel = tunnel and name != b":protocol"
-        if unsized:
-            others.append((b"content-length", b"%d" % size))
-        return others if tunnel else [scheme, authority, *others]
+    async def begin(self, exchange: Exchange, target: bytes, fields: Fields) -> None:
+        """Writes the head of a request when it is its turn. Raises ValueError and RequestFailed."""
+        await self._turns.begin(exchange, target, dumps(fields, 2), self._write_head)
 
     def _write_head(self, exchange: Exchange, target: bytes, fields: bytes) -> bool:
-        """Whether it was its turn. Raises ValueError and Unprocessed."""
-        if self._failure is not None or self._transport is None:
-            raise Unprocessed(f"{self._failure or self._name() + ' is not connected'}")
+        """Writes a head; returns False if that has to wait. Raises ValueError and Unprocessed."""
+        self.check(sending=True)
         if self.streams and not self._settled:
+            return False
+        if not self.streams and self._reading and self._link.reads_first(self._next):
             return False
         stream = self.engine.next_stream
         method = as_octets(exchange.method)
@@ -180,13 +146,21 @@ class Requester(Carrier):
         except UsageError as error:
             raise ValueError(f"the request cannot be sent: {error}") from None
         except Disconnected as error:
-            raise Unprocessed(f"{self._name()} takes no more requests: {error}") from None
+            raise Unprocessed(f"{self.name} takes no more requests: {error}") from None
         exchange.id = stream
         self.streams[stream] = exchange
-        if self._idling is not None:
-            self._idling.cancel()
-            self._idling = None
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         return True
+
+    def _next(self) -> None:
+        """Writes the heads of the requests whose turn has come."""
+        self._turns.next(self._write_head)
+        idle = not self.streams and self._idle is None and not self._over
+        if idle and self._timeout_idle is not None:
+            call_later = self.loop.call_later
+            self._idle = self._link.call(call_later, self._timeout_idle, self.close)
 
     def said_all(self) -> None:
         """The end of a request was written."""
@@ -195,119 +169,119 @@ class Requester(Carrier):
         self.flush_soon()
 
     def abandon(self, exchange: Exchange) -> None:
-        """Nobody wants any more of this exchange. What is under way on HTTP/1 is read past, or ends
-        the connection."""
+        """Gives up an exchange, and the pushes that nobody has taken. The rest of an HTTP/1
+        response is read past, or the connection ends."""
         exchange.stop()
-        if self._queue.pop(exchange, None) is not None:
+        if self._turns.remove(exchange):
             return
-        if self.streams.get(exchange.id) is not exchange:
-            exchange.drop_pushes()
-        elif self.http2:
-            exchange.discard()
-            self._cancel(exchange)
-        elif exchange.sent and not exchange.unwanted and not exchange.tunnel:
-            exchange.discard()
-            exchange.timeout = PATIENCE if exchange.answer is None else READ_PAST
-            self.watch(exchange)
-            self.consumed(exchange.id, 0)
-        else:
-            self._cut(ConnectionLost(f"a request to {self._name()} was given up halfway"))
+        if self.streams.get(exchange.id) is exchange:
+            if self.http2:
+                exchange.discard()
+                self._cancel(exchange, RST_CANCEL)
+            elif exchange.sent and not exchange.unwanted and not exchange.tunnel:
+                exchange.discard()
+                exchange.timeout = PATIENCE if exchange.answer is None else READ_PAST
+                self._alarm.watch(exchange)
+                self._doomed.add(exchange)
+                self.consumed(exchange.id, 0)
+            else:
+                self._cut(ConnectionLost(f"a request to {self.name} was given up halfway"))
+        for promised in exchange.untaken_pushes():
+            self.abandon(promised)
 
-    def _cancel(self, exchange: Exchange) -> None:
+    def doom(self, exchange: Exchange) -> None:
+        """Takes note of an exchange whose rest has no use. The exchange is given up as soon as the
+        rest costs more than a new connection."""
+        self._doomed.add(exchange)
+        self._give_up_doomed()
+
+    def _give_up_doomed(self) -> None:
+        for exchange in list(self._doomed):
+            if exchange.spent:
+                self._doomed.discard(exchange)
+                self.abandon(exchange)
+
+    def _cancel(self, exchange: Exchange, code: int) -> None:
         """Resets a stream of HTTP/2."""
         del self.streams[exchange.id]
+        self._doomed.discard(exchange)
         self._lose(exchange)
-        self._reset(exchange.id, RST_CANCEL)
+        self._reset(exchange.id, code)
         self._tell()
         self._next()
         self.flush_soon()
 
-    def _next(self) -> None:
-        """Makes the requests whose turn it is."""
-        while self._queue:
-            exchange, (turn, target, fields) = next(iter(self._queue.items()))
-            if not turn.done():
-                try:
-                    if not self._write_head(exchange, target, fields):
-                        return
-                except (ValueError, RequestFailed) as error:
-                    turn.set_exception(copy(error))  # this one keeps our frame, and that the turn
-                else:
-                    turn.set_result(None)
-            self._queue.pop(exchange, None)
-        idle = not self.streams and self._idling is None and not self._over
-        if idle and self._timeout_idle is not None:
-            self._idling = self.loop.call_later(self._timeout_idle, self.close)
+    def half_close(self) -> bool:
+        """Ends our direction of a tunnel on HTTP/1. Returns False where the other direction would
+        end with ours: inside TLS, and on HTTP/2, whose streams the engine ends."""
+        self.flush()
+        return not self.http2 and self._link.half_close()
 
     # ---- the transport ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins as what ALPN chose."""
+        """Begins with the version that ALPN has chosen."""
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, transport)
+        self._link.attach(self.transport)
         if self._over:  # closed before
-            self.transport.abort()
+            self._link.abort()
             return
-        secure: Any = transport.get_extra_info("ssl_object")
-        agreed = secure is not None and secure.selected_alpn_protocol() == "h2"
-        self.http2 = agreed or self._force_http2
+        self.http2 = self._link.agreed_http2 or self._force_http2
         self._settled = not self.http2
         self.engine.begin(http2=self.http2)
         self.flush()
         self._next()
         if self.http2 and self._ping_interval is not None:
-            self._pinging = self.loop.call_later(self._ping_interval, self._look)
+            self.pings.keep_asking(self._link, self._ping_interval, self._ask, self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """Octets of the server."""
-        self._heard = True
+        """The server has sent something."""
+        self.pings.heard = True
         super().data_received(data)
-        if self._queue and self.engine.closing:
+        if self._doomed:
+            self._give_up_doomed()
+        if self._turns and self.engine.closing:
             self._next()
 
     def eof_received(self) -> bool:
-        """The server has said all: a response whose end was not announced is complete now (RFC 9112
-        section 6.3), unless what TLS says of its end is missing (section 9.8)."""
+        """The server has said all. A response without an announced end is complete now (RFC 9112
+        section 6.3), unless TLS has ended without close_notify (section 9.8)."""
         if not self._over:
-            if not self._is_cut():
-                with suppress(ProtocolError):  # of which the events tell
+            if not self._link.is_cut():
+                with suppress(ProtocolError):  # the events tell of that
                     self.engine.eof()
                 self._tell()
-            self._drop(ConnectionLost(f"{self._name()} has closed the connection"))
+            self._drop(ConnectionLost(f"{self.name} has closed the connection"))
         return False
 
-    def _is_cut(self) -> bool:
-        """Whether TLS has ended without close_notify."""
-        secure: Any = self.transport.get_extra_info("ssl_object")
-        if secure is None:
-            return False
-        try:
-            return bool(secure.read(1))
-        except OSError as error:
-            return error.errno == _WANT_READ
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """What is under way has failed."""
+        """The transport has ended: every exchange that is not complete fails."""
         self._transport = None
-        if exc is None and self.transport.get_extra_info("ssl_object") is not None:
-            self.eof_received()  # of close_notify 3.10 tells by nothing else
-        self._drop(ConnectionLost(f"the connection to {self._name()} was lost: {exc or 'closed'}"))
+        if exc is None and self._link.tls is not None:
+            self.eof_received()  # CPython 3.10 reports close_notify by nothing else
+        self._link.lost()
+        self._drop(ConnectionLost(f"the connection to {self.name} was lost: {exc or 'closed'}"))
         if not self._closed.done():
             self._closed.set_result(None)
-        for timer in (self._alarm, self._idling, self._pinging):
-            if timer is not None:
-                timer.cancel()
+
+    def flush(self) -> None:
+        """See Connection.flush."""
+        self._link.call(super().flush)
+
+    def _update_reading(self) -> None:
+        self._link.call(super()._update_reading)
 
     def consumed(self, stream: int, size: int, left: int = 0) -> None:
-        """See Connection.consumed. What is left of an HTTP/1 response that has ended holds back no
-        other."""
+        """See Connection.consumed. The unread rest of an HTTP/1 response that has ended holds back
+        no other response."""
         if self.http2 or stream in self.streams:
             super().consumed(stream, size, left)
 
     def take_turns(self, stream: Any, size: int) -> Awaitable[None]:
-        """See Writing.take_turns. The time to make the next part is not the server's. On HTTP/1
-        what has come by now is read before more is written (RFC 9112 section 9.5): a server that
-        does not want the body may have answered and left, and once a write fails nothing is read
+        """See Writing.take_turns. The server need do nothing while the next part is made. On HTTP/1
+        all that has come is read before more is written (RFC 9112 section 9.5): a server that does
+        not want the body may have answered and left, and when a write fails, the loop reads nothing
         any more."""
         return self._take_turns_with(stream, super().take_turns(stream, size))
 
@@ -316,33 +290,25 @@ class Requester(Carrier):
         if turns is not None:
             await turns
         if not self.http2:
-            await asyncio.sleep(0)  # in this turn of the loop tasks run before sockets are read
+            await asyncio.sleep(0)  # within a turn of the loop, tasks run before sockets are read
             await asyncio.sleep(0)
         exchange.rest()
 
-    async def write_body(self, stream: Any, data: Any, taken: int, final: bool) -> None:
-        """See Writing.write_body. The server has `timeout` to take each part."""
-        rest, exchange = memoryview(data)[taken:], cast(Exchange, stream)
-        while True:
-            part = rest if self.http2 else rest[:QUANTUM]
-            rest = rest[len(part) :]
-            exchange.awaiting += 1
-            self.watch(exchange)
-            try:
-                await super().write_body(stream, part, 0, final and not rest)
-            finally:
-                exchange.awaiting -= 1
-            if not rest:
-                return
+    async def write_body(self, stream: Any, data: Octets, taken: int, final: bool) -> None:
+        """See Writing.write_body. The server has `timeout` to take each part; on HTTP/1 parts are
+        small, so that all that has come can be read between them (see take_turns)."""
+        if self.http2:
+            with cast(Exchange, stream).waiting():
+                await super().write_body(stream, data, taken, final)
+            return
+        for at in range(taken, len(data), QUANTUM):
+            last = at + QUANTUM >= len(data)
+            with cast(Exchange, stream).waiting():
+                await super().write_body(stream, data[at : at + QUANTUM], 0, final and last)
 
     async def _wait_for_room(self, stream: Any) -> None:
-        exchange = cast(Exchange, stream)
-        exchange.awaiting += 1
-        self.watch(exchange)
-        try:
+        with cast(Exchange, stream).waiting():
             await super()._wait_for_room(stream)
-        finally:
-            exchange.awaiting -= 1
 
     def _progress(self, stream: int, size: int) -> None:
         if size and (exchange := self.streams.get(stream)) is not None:
@@ -357,26 +323,18 @@ class Requester(Carrier):
     def _on_end(self, stream: Stream, event: Event) -> None:
         exchange = cast(Exchange, stream)
         if exchange.tunnel and not event[2] and event[3] != REMOTE and not exchange.body_done:
-            exchange.feed_end(None)  # we have ended it, and HTTP/1 has no end of one direction
+            exchange.feed_end(None)  # we have ended the tunnel; HTTP/1 cannot end one direction
         if exchange.failure is None and not exchange.body_done:
-            exchange.failure = self._why(exchange, event[2] & 0xFFFFFFFF, event[3])
+            code, remote = event[2] & 0xFFFFFFFF, event[3] == REMOTE
+            exchange.failure = self._failure or cut_stream(
+                self.name, code, remote=remote, answered=exchange.answer is not None
+            )
+        self._doomed.discard(exchange)
         self._lose(exchange)
         if self._full:
             self._full = False
             self._update_reading()
         self._next()
-
-    def _why(self, exchange: Exchange, code: int, side: int) -> RequestFailed:
-        """What a stream has ended with that is not complete."""
-        if self._failure is not None:
-            return self._failure
-        if side != REMOTE:
-            when = "before" if exchange.answer is None else "in the middle of"
-            return ConnectionLost(f"{self._name()} has closed the connection {when} the response")
-        if code == RST_REFUSED_STREAM and exchange.answer is None:
-            return Unprocessed(f"{self._name()} has not processed the request")
-        name = _CODES.get(code, str(code))
-        return StreamReset(f"{self._name()} has reset the stream: {name}", code)
 
     def _on_other(self, event: Event) -> None:
         if event[0] == EVENT_PUSH:
@@ -385,29 +343,29 @@ class Requester(Carrier):
             self._settled = True
             self._next()
         elif event[0] == EVENT_PONG:
-            pong = self._pings.get(event[2])
-            if pong is not None and not pong.done():
-                pong.set_result(None)
+            self.pings.answered(event[2])
 
     def _on_push(
         self, stream: int, parent: int, method: str, target: bytes, fields: Fields
     ) -> None:
-        exchange = Exchange(self, method, fields, self.timeout)
-        exchange.id = stream
-        exchange.sent = True
-        self.streams[stream] = exchange
-        if (asked := self.streams.get(parent)) is None or asked.unwanted:
-            self.abandon(exchange)
-        else:
-            self._promised(asked, exchange, target)
-
-    def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
-        """Beside the response to `asked` there will be one to what was not asked."""
-        raise NotImplementedError
+        promised = self.new_exchange(method, fields, self.timeout)
+        promised.id, promised.target, promised.sent = stream, target, True
+        self.streams[stream] = promised
+        asked = self.streams.get(parent)
+        ours = [(self.scheme, self.authority), *([asked.origin] if asked is not None else [])]
+        if not is_authoritative(ours, promised.fields):
+            self._cancel(promised, RST_PROTOCOL_ERROR)
+            return
+        try:
+            if asked is None or asked.unwanted:
+                raise BrokenPipeError
+            asked.pushes.put_nowait(promised)
+        except (BrokenPipeError, asyncio.QueueFull):  # nobody takes them
+            self.abandon(promised)
 
     def _on_fault(self, event: Event) -> None:
         _, stream, reason, _, _, text = event[:6]
-        failure = BadResponse(f"{self._name()} broke the protocol: {text} ({reason})", reason)
+        failure = BadResponse(f"{self.name} broke the protocol: {text} ({reason})", reason)
         if not stream:
             self._failure = self._failure or failure
         elif (exchange := self.streams.get(stream)) is not None:
@@ -415,111 +373,85 @@ class Requester(Carrier):
 
     # ---- time ---------------------------------------------------------------------------------
 
-    def watch(self, exchange: Exchange) -> None:
-        """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
-        if exchange.timeout is not None:
-            when = exchange.deadline = self.loop.time() + exchange.timeout
-            if self._alarm is None or when < self._alarm_at:
-                self._set_alarm(when)
-
-    def _set_alarm(self, when: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = when
-        self._alarm = self.loop.call_at(when, self._ring)
-
-    def _ring(self) -> None:
-        """The time of the first exchange is over, unless something has moved."""
-        self._alarm = None
-        now = self.loop.time()
-        # First those whose turn it is not yet, or it would be when the others have ended.
-        for exchange in [*self._queue, *self.streams.values()]:
-            if exchange.deadline is not None and exchange.deadline <= now:
-                self._time_out(exchange)
-        left = [*self.streams.values(), *self._queue]
-        deadlines = [exchange.deadline for exchange in left if exchange.deadline is not None]
-        if deadlines:
-            self._set_alarm(min(deadlines))
+    def _exchanges(self) -> Iterator[Exchange]:
+        """All exchanges, those that wait for their turn first: their turn would come when the other
+        exchanges have ended."""
+        return iter([*self._turns, *self.streams.values()])
 
     def _time_out(self, exchange: Exchange) -> None:
-        text = f"nothing has come from {self._name()} for {exchange.timeout:g} s"
-        if exchange in self._queue:
-            turn = self._queue.pop(exchange)[0]
-            if not turn.done():
-                failure = RequestTimeout(f"{text}: the request was not sent")
-                failure.unprocessed = True
-                turn.set_exception(failure)
-        elif self.streams.get(exchange.id) is exchange:  # the one before may have ended all
+        text = f"nothing has come from {self.name} for {exchange.timeout:g} s"
+        if exchange in self._turns:
+            failure = RequestTimeout(f"{text}: the request was not sent")
+            failure.unprocessed = True
+            self._turns.fail(exchange, failure)
+        elif self.streams.get(exchange.id) is exchange:  # another may have ended the connection
             exchange.failure = RequestTimeout(text)
             if self.http2:
-                self._cancel(exchange)
+                self._cancel(exchange, RST_CANCEL)
             else:
-                self._cut(ConnectionLost(text))
+                self._cut(ConnectionLost(f"the connection was cut because {text}"))
 
-    def _look(self) -> None:
-        """Is the server there?"""
-        interval = cast(float, self._ping_interval)
-        if not self._heard and self._pinged:
-            self._cut(ConnectionLost(f"{self._name()} does not answer a PING for {interval:g} s"))
-            return
-        self._pinged = not self._heard
-        if self._pinged:
-            with suppress(Disconnected):
-                self.engine.ping(bytes(8))
-            self.flush()
-        self._heard = False
-        self._pinging = self.loop.call_later(interval, self._look)
+    def _ask(self) -> None:
+        with suppress(Disconnected):
+            self.engine.ping(bytes(8))
+        self.flush()
+
+    def _give_up(self) -> None:
+        self._cut(
+            ConnectionLost(f"{self.name} does not answer a PING for {self._ping_interval:g} s")
+        )
 
     # ---- the end ------------------------------------------------------------------------------
 
+    def check(self, *, sending: bool = False) -> None:
+        """Raises RequestFailed when the connection has ended. With `sending` that is Unprocessed,
+        for a request of which nothing was sent: its cause is why the connection has ended."""
+        if sending and (self._failure is not None or self._transport is None):
+            raise unprocessed(self.name, self._failure)
+        if self._failure is not None:
+            raise fresh(self._failure)
+
     def close(self) -> None:
-        """Ends the connection: what is under way fails. wait_closed() returns when it has ended."""
+        """Ends the connection: every exchange that is not complete fails. wait_closed() returns
+        when the connection has ended."""
         if self._over:
             return
         for exchange in list(self.streams.values()):
             self._reset(exchange.id, RST_CANCEL)
         with suppress(Disconnected):
             self.engine.shutdown(final=True)
-        self._drop(ConnectionLost(f"the connection to {self._name()} was closed here"))
+        self._drop(ConnectionLost(f"the connection to {self.name} was closed here"))
 
     async def wait_closed(self) -> None:
-        """Returns when there is no connection any more."""
+        """Returns when the connection has ended."""
         if self._transport is not None:
             await asyncio.shield(self._closed)
 
     def _end(self) -> None:
-        self._drop(ConnectionLost(f"{self._name()} has ended the connection"))
+        self._drop(ConnectionLost(f"{self.name} has ended the connection"))
 
     def _cut(self, failure: RequestFailed) -> None:
-        """Ends the connection without a word."""
+        """Ends the connection without telling the server."""
         self._drop(failure)
-        if self._transport is not None:
-            self._transport.abort()
+        self._link.abort()
 
     def _drop(self, failure: RequestFailed) -> None:
-        """The connection is over: so is what is under way, with `failure` unless another is known.
-        What has not been sent can be sent again elsewhere."""
+        """Ends the connection for its exchanges: every exchange that is not complete fails with
+        `failure`, unless another reason is known. A request that was not sent fails with
+        Unprocessed."""
         if self._failure is None:
             self._failure = failure
         if not self._over:
             self.flush()
             self._over = True
-            if self._idling is not None:
-                self._idling.cancel()
-            if self._transport is not None:
-                self._transport.close()
-                self._idling = self.loop.call_later(LINGER, self._transport.abort)
+            if self._idle is not None:
+                self._idle.cancel()
+            self._link.close()
         while self.streams:
             exchange = self.streams.popitem()[1]
             exchange.failure = exchange.failure or self._failure
             self._lose(exchange)
-        for turn, _, _ in self._queue.values():
-            if not turn.done():
-                turn.set_exception(Unprocessed(f"{self._failure}: the request was not sent"))
-        self._queue.clear()
-        for pong in self._pings.values():
-            if not pong.done():
-                pong.set_result(None)
-
-    def _name(self) -> str:
-        return self.authority or "the server"
+        self._turns.fail_all(unprocessed(self.name, self._failure))
+        self._doomed.clear()
+        self.pings.end()
+        self._alarm.stop()

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
-from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
 
 from cno.client.errors import ConnectFailed, ConnectTimeout, TLSFailed
-from cno.client.protocol import Client, ClientOptions, RequestOptions, Response
+from cno.client.protocol import Client, ClientOptions, RequestOptions
+from cno.client.response import Response
+from cno.client.sockets import open_socket, within
+from cno.client.url import Place, parse, tls_name
 from cno.engine.fields import Headers
 from cno.transport.body import Body, release
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# Of a scheme: whether there is TLS, whether HTTP/2 is spoken without asking, the port.
-_SCHEMES = {
-    "http": (False, False, 80),
-    "https": (True, False, 443),
-    "h2c": (False, True, 80),
-    "h2": (True, True, 443),
-}
-
-# What a URL may have beside letters and digits (RFC 3986 section 3.3); "%" because it is quoted.
-_TARGET = "/%:@!$&'()*+,;=~-._?"
-
-# What a name may have (section 3.2.2), unless it is quoted.
-_NAME = re.compile(r"[\w.~!$&'()*+,;=-]+", re.ASCII)
-
 
 class ConnectOptions(ClientOptions, total=False):
-    """What connect() takes by name."""
+    """The keywords of connect()."""
 
     http2: bool
     ssl_ctx: ssl.SSLContext | None
@@ -44,61 +29,7 @@ class ConnectOptions(ClientOptions, total=False):
 
 
 class RequestOnceOptions(ConnectOptions, RequestOptions, total=False):
-    """What request() takes by name."""
-
-
-@dataclass
-class _Place:
-    """Where a URL leads."""
-
-    secure: bool
-    http2: bool
-    host: str
-    port: int
-    authority: str
-    target: str
-
-    @property
-    def scheme(self) -> str:
-        return "https" if self.secure else "http"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}"
-
-
-def _parse(url: str) -> _Place:
-    """Raises ValueError that says what is wrong with it."""
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
-        raise ValueError(f"{url!r}: the scheme is none of {', '.join(_SCHEMES)}")
-    if not parts.hostname:
-        raise ValueError(f"{url!r} has no host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL with credentials: give an authorization field instead")
-    secure, http2, usual = _SCHEMES[parts.scheme]
-    try:
-        port = usual if parts.port is None else parts.port
-        host = _host(parts.hostname, bracketed="[" in parts.netloc)
-    except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from None
-    name = f"[{host}]" if ":" in host else host
-    authority = name if port == usual else f"{name}:{port}"
-    target = parts.path or "/"
-    if "?" in url.partition("#")[0]:
-        target += f"?{parts.query}"
-    return _Place(secure, http2, host, port, authority, quote(target, _TARGET))
-
-
-def _host(name: str, *, bracketed: bool) -> str:
-    """A host as it is looked up and sent. Raises ValueError."""
-    if bracketed:
-        return str(IPv6Address(name))
-    if not name.isascii():
-        name = name.encode("idna").decode()
-    if not _NAME.fullmatch(name):
-        raise ValueError("the host is no name")
-    return name
+    """The keywords of request()."""
 
 
 @lru_cache(maxsize=4)
@@ -108,8 +39,8 @@ def _trusting(store: ssl.DefaultVerifyPaths) -> ssl.SSLContext:  # noqa: ARG001
 
 
 class _Offer:
-    """A context as an event loop uses it, for one connection: others share it, which may offer
-    something else by ALPN."""
+    """An ssl.SSLContext for one connection, as far as an event loop uses it. Other connections that
+    share the context may offer other protocols by ALPN."""
 
     def __init__(self, context: ssl.SSLContext, protocols: list[str]) -> None:
         self._context = context
@@ -134,19 +65,20 @@ async def connect(
     timeout_connect: float | None = 30.0,
     **options: Unpack[ClientOptions],
 ) -> Client:
-    """A connection to where `url` leads; what is behind the authority does not matter.
+    """A connection to the host of `url`; the path and the query of the URL do not matter.
 
-    `loop` None is the running one. Schemes are http, https, and for HTTP/2 that is not asked for
-    (as with `force_http2`) h2c and h2. With TLS the server's certificate is verified by the
-    system's trust store for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off;
-    `ssl_ctx`, whose ALPN is set accordingly, and `ssl_hostname` stand in for these two.
-    `timeout_connect` is in seconds, for TCP and TLS together. The other options are those of
-    Client.
+    `loop` None is the running one. Schemes are http and https, and h2c and h2 for HTTP/2 without
+    negotiation (as with `force_http2`). With TLS the certificate of the server is verified by the
+    trust store of the system for the host of the URL, and ALPN offers HTTP/2 unless `http2` is off.
+    `ssl_ctx`, whose ALPN is set accordingly, takes the place of the trust store, and `ssl_hostname`
+    that of the host. `timeout_connect` is in seconds, for TCP and TLS together. The other options
+    are those of Client.
 
-    Raises ConnectFailed, or of it ConnectTimeout or TLSFailed, and ValueError for the URL.
+    Raises ConnectFailed or one of its kinds, ConnectTimeout and TLSFailed, and ValueError for the
+    URL.
     """
     loop = loop or asyncio.get_running_loop()
-    place = _parse(url)
+    place = parse(url)
     if place.http2:
         options["force_http2"] = True
     tls: Any = None
@@ -157,26 +89,43 @@ async def connect(
     elif ssl_ctx is not None or ssl_hostname is not None:
         raise ValueError(f"{url!r} has no TLS for ssl_ctx and ssl_hostname")
     client = Client(loop, place.authority, place.scheme, **options)
-    making = loop.create_connection(
-        lambda: client,
-        place.host,
-        place.port,
-        ssl=tls,
-        server_hostname=(ssl_hostname or place.host) if tls else None,
-    )
+    name = tls_name(ssl_hostname) if ssl_hostname else place.server_name
     try:
-        await asyncio.wait_for(making, timeout_connect)
-    except (asyncio.TimeoutError, OSError) as error:
-        raise _failure(place, error, timeout_connect) from error
+        await within(timeout_connect, _open(client, place, tls, name))
+    except BaseException as error:
+        client.close()  # the connection may have been made, and nobody will use it
+        if isinstance(error, (asyncio.TimeoutError, OSError)):
+            raise _failure(place, error, timeout_connect) from error
+        raise
     return client
 
 
-def _failure(place: _Place, error: Exception, seconds: float | None) -> ConnectFailed:
+async def _open(client: Client, place: Place, tls: Any, name: str) -> None:
+    """Connects a client, by TLS if there is a context."""
+    sock = await open_socket(client.loop, place.host, place.port)
+    taken = False
+
+    def take() -> Client:
+        nonlocal taken
+        taken = True
+        return client
+
+    try:
+        await client.loop.create_connection(
+            take, sock=sock, ssl=tls, server_hostname=name if tls else None
+        )
+    except BaseException:
+        if not taken:  # else the transport has closed the socket, or is about to
+            sock.close()
+        raise
+
+
+def _failure(place: Place, error: Exception, seconds: float | None) -> ConnectFailed:
     """Why there is no connection."""
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "verify_message", "") or error.reason or error
         return TLSFailed(f"{place.url}: TLS failed: {why}")
-    # The system has timeouts of its own, with a number.
+    # The operating system has timeouts of its own, whose errors have a number.
     if isinstance(error, asyncio.TimeoutError) and seconds and not getattr(error, "errno", None):
         return ConnectTimeout(f"{place.url}: no connection in {seconds:g} s")
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -195,8 +144,8 @@ async def request(
 ) -> Response:
     """connect(), and one request on that connection, with the options of both.
 
-    The connection stays open until `response.conn.close()`; `async with` the response ends it too.
-    Raises what connect() and Client.request() raise.
+    The connection stays open until `response.conn.close()`, or until the end of `async with` the
+    response. Raises the exceptions of connect() and of Client.request().
     """
     about: RequestOptions = {}
     if "trailers" in options:
@@ -205,13 +154,13 @@ async def request(
         about["inform"] = options.pop("inform")
     try:
         client = await connect(loop, url, **cast(ConnectOptions, options))
-    except ConnectFailed:  # it may be made again, with its body
+    except ConnectFailed:  # the request may be made again, with the same payload
         raise
     except BaseException:
         await release(payload)
         raise
     try:
-        response = await client.request(method, _parse(url).target, headers, payload, **about)
+        response = await client.request(method, parse(url).target, headers, payload, **about)
     except BaseException:
         client.close()
         raise

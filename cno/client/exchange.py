@@ -1,102 +1,78 @@
-"""A request of a client and its response, from the making of the one to the end of the other, as
-the connection knows them; what the user of the client has of them lies in client.py.
-"""
+"""A request and its response, as far as they have come. Knows no other exchange."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from contextvars import copy_context
 
-from cno.client.errors import RequestFailed
-from cno.engine.errors import Disconnected, StreamGone, UsageError
+from cno.client.alarm import Alarm
+from cno.client.errors import RequestFailed, RequestTimeout, fresh
 from cno.engine.events import MESSAGE_FINAL, MESSAGE_UPGRADE, Event
-from cno.engine.fields import Fields, Trailers, pairs, trailing
-from cno.transport.body import OCTETS, Body, Payload, octets_of, release, write_parts
+from cno.engine.fields import Fields, as_text, pairs
+from cno.transport.body import Payload
 from cno.transport.channel import Channel
 from cno.transport.connection import Connection
 
-# Seconds that a request with `expect: 100-continue` waits for the server to want its body (RFC 9110
-# section 10.1.1): one that does not know of it says nothing.
-EXPECT = 1.0
-
-# Promises of the server beside one response that wait to be taken; it may answer any number of them
-# meanwhile.
+# Promises that come with one response and wait for their reader. Further ones are declined, or the
+# server could fill the memory with promised responses.
 PUSHES = 100
 
-# Octets of an HTTP/1 response that nobody wants any more which are read past, so that the
-# connection can be used again.
+# Bytes of an unwanted HTTP/1 response that are read past, so that the connection can be used again.
 DISCARD = 262144
 
 
 Inform = Callable[[int, list[tuple[str, str]]], object]
 
 
-class Carrier(Connection):
-    """What an exchange asks of its connection."""
-
-    def abandon(self, exchange: Exchange) -> None:
-        """Nobody wants any more of this exchange."""
-        raise NotImplementedError
-
-    def said_all(self) -> None:
-        """The end of a request was written."""
-        raise NotImplementedError
-
-    def watch(self, exchange: Exchange) -> None:
-        """It is the server's turn: fails the exchange when nothing comes for its `timeout`."""
-        raise NotImplementedError
-
-    def half_close(self) -> bool:
-        """Ends our direction of a tunnel on HTTP/1, where the other can stay open: inside TLS it
-        returns False."""
-        transport = self._transport
-        if self.http2 or transport is None or not transport.can_write_eof():
-            return False
-        self.flush()
-        transport.write_eof()
-        return True
-
-
 class Exchange:
     """A request and its response."""
 
     id = 0  # of the stream; 0 while the request waits for its turn
-    deadline: float | None = None  # of the server, by the clock of the loop
-    awaiting = 0  # who waits for the server: of a writer and a reader of the bodies
-    uploading: asyncio.Task[None] | None = None
-    uploads = False  # the body has a task that releases it
-    sent = False  # all of the request was written
-    withheld = False  # what is left of it will never be
-    unwanted = False  # nobody wants the rest of the response
-    failure: RequestFailed | None = None
+    target = b""  # of a request that the server has promised to answer
+    deadline: float | None = None  # for the server to do something, by the clock of the loop
+    awaiting = 0  # tasks that wait for the server: a writer, a reader of the body or of promises
+    uploading: asyncio.Task[None] | None = None  # writes the body of the request
+    uploads = False  # whether there was such a task, which releases the body
+    sent = False  # whether all of the request was written
+    withheld = False  # whether the rest of the request will never be written
+    unwanted = False  # whether the response was closed
+    failure: RequestFailed | None = None  # why there is no response, or not all of it
     answer: Event | None = None  # the head of the response
-    body_done = False  # the response is complete
+    body_done = False  # whether the response is complete
     trailers: Fields | None = None
 
+    # The origin of the request, as the fields that say so.
+    scheme: tuple[bytes, bytes] = (b":scheme", b"")
+    authority: tuple[bytes, bytes] = (b":authority", b"")
+
     payload: ResponsePayload
-    _pushes: Channel | None = None
-    _wanted: asyncio.Future[None] | None = None  # the server wants the body
-    _discarded = 0
+    _pushes: Pushes | None = None
+    _wanted: asyncio.Future[None] | None = None  # for 100 (Continue), or the response
+    _discarded = 0  # bytes of the body since the response was closed
 
     def __init__(
         self,
-        conn: Carrier,
+        conn: Connection,
+        alarm: Alarm,
         method: str,
         fields: Fields,
         timeout: float | None,
         inform: Inform | None = None,
     ) -> None:
-        """`timeout` in seconds; `inform` is called with the status and the fields of each
-        informational response."""
+        """`timeout` is in seconds. `inform` is called with the status and the fields of each
+        informational response, in the context in which the exchange is made."""
         self.conn = conn
+        self.alarm = alarm
         self.method = method
         self.fields = fields
         self.timeout = timeout
         self._inform = inform
+        self._context = copy_context()
         self._waiters: list[asyncio.Future[None]] = []  # for the head of the response
 
-    # ---- what the connection does -------------------------------------------------------------
+    # ---- what the connection reports ----------------------------------------------------------
 
     def head(self, event: Event) -> None:
         """A response head has come."""
@@ -107,7 +83,8 @@ class Exchange:
             if not self.unwanted:
                 self.progress()
                 if self._inform is not None:
-                    self.conn.loop.call_soon(self._inform, code, pairs(event[8]))
+                    call_soon = self.conn.loop.call_soon
+                    self._context.copy().run(call_soon, self._inform, code, pairs(event[8]))
             return
         self.payload = ResponsePayload(self)
         self.answer = event
@@ -117,13 +94,11 @@ class Exchange:
         self._wake()
 
     def feed(self, data: bytes) -> int:
-        """A part of the body of the response; returns how many octets wait to be read."""
+        """A part of the body of the response has come; returns how many bytes wait to be read."""
         if not self.unwanted:
             self.progress()
             return self.payload.feed(data)
         self._discarded += len(data)
-        if self._discarded > DISCARD:
-            self.conn.abandon(self)
         return 0
 
     def feed_end(self, trailers: Fields | None) -> None:
@@ -132,9 +107,7 @@ class Exchange:
         self.rest()
         self.trailers = trailers
         self.payload.feed_eof()
-        self._no_more_pushes()
-        if self.withheld:
-            self.conn.abandon(self)
+        self._end_pushes()
 
     def lost(self) -> None:
         """The stream has ended."""
@@ -148,39 +121,65 @@ class Exchange:
         self.deadline = None
         if self.answer is not None and not self.body_done:
             self.payload.fail(failure)
-        self._no_more_pushes()
+        self._end_pushes()
         self._wake()
 
+    def fail_upload(self, error: Exception) -> None:
+        """The body of the request cannot be written: a caller that waits for the head gets this
+        error, and a reader of the body another one that says so."""
+        self.uploading = None
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters.clear()
+        self.fail(RequestFailed(f"the body of the request failed: {error!r}"))
+
     def stop(self) -> None:
-        """No more of the request is sent."""
+        """No more of the request is written."""
         if self.uploading is not None:
             self.uploading.cancel()
             self.uploading = None
 
     def discard(self) -> None:
-        """What there is to read is of no use, and nor is what comes."""
+        """The response was closed: neither what has come nor what will come is read."""
         self.unwanted = True
         if self.failure is None:
             self.fail(RequestFailed("the response was closed"))
-        self.drop_pushes()
 
-    def drop_pushes(self) -> None:
-        """What was promised and not taken is not wanted."""
+    @property
+    def spent(self) -> bool:
+        """Whether the connection has to give up what is left of the exchange: more of an unwanted
+        response than is read past, or a complete response to a request that will never be."""
+        return self._discarded > DISCARD or (self.withheld and self.body_done)
+
+    def untaken_pushes(self) -> Iterator[Exchange]:
+        """Takes the promises that nobody has taken."""
         while self._pushes is not None and not self._pushes.empty():
-            self._pushes.get_nowait().cancel()
+            yield self._pushes.get_nowait()
+
+    # ---- time ---------------------------------------------------------------------------------
 
     def progress(self) -> None:
-        """Something has moved: the server has its time again, unless nobody waits for it."""
+        """The server has done something: the deadline, if there is one, begins anew."""
         if self.deadline is not None and not self.unwanted:
-            self.conn.watch(self)
+            self.alarm.watch(self)
 
     def rest(self) -> None:
-        """It is not the server's turn, unless somebody waits for it all the same. What nobody wants
-        ends in its time nevertheless."""
+        """Lifts the deadline, unless a task waits for the server. An unwanted response keeps its
+        deadline."""
         if not self.awaiting and not self.unwanted:
             self.deadline = None
 
-    # ---- what its user does -------------------------------------------------------------------
+    def waiting(self) -> Waiting:
+        """`with` this, a task waits for the server."""
+        return Waiting(self)
+
+    # ---- what the caller asks -----------------------------------------------------------------
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """The scheme and the authority of the request."""
+        return as_text(self.scheme[1]), as_text(self.authority[1])
 
     @property
     def tunnel(self) -> bool:
@@ -189,113 +188,68 @@ class Exchange:
 
     @property
     def asks_tunnel(self) -> bool:
-        """Whether what there is to send is no body but for a tunnel. HTTP/2 has no Upgrade (RFC
-        9113 section 8.6)."""
+        """Whether the request asks for a tunnel, so that its payload is no body but goes into that.
+        HTTP/2 has no Upgrade (RFC 9113 section 8.6)."""
         return self.method == "CONNECT" or (not self.conn.http2 and self._has(b"upgrade"))
 
     @property
     def waits_to_send(self) -> bool:
-        """Whether the server must have its say before the body is sent."""
+        """Whether the body of the request is sent only when the server wants it."""
         return self.asks_tunnel or self._has(b"expect")
 
     @property
-    def pushes(self) -> Channel:
-        """What the server promises beside the response, up to its end."""
+    def pushes(self) -> Pushes:
+        """The exchanges that the server promises with the response. HTTP/1 has none."""
         if self._pushes is None:
-            self._pushes = Channel(PUSHES)
-            if self.body_done or self.failure is not None:
-                self._pushes.close()
+            self._pushes = Pushes(self)
+            if self.body_done or self.failure is not None or not self.conn.http2:
+                self._end_pushes()
         return self._pushes
 
     async def answered(self) -> Event:
-        """Returns the head of the response when it is there. Raises what the request failed
-        with."""
+        """The head of the response, when it has come. Raises what the request failed with."""
         while self.answer is None:
             if self.failure is not None:
-                raise copy(self.failure)
+                raise fresh(self.failure)
             self._waiters.append(self.conn.loop.create_future())
-            self.conn.watch(self)
-            await self._waiters[-1]  # by no name: what it raises would keep it, and it that
+            self.alarm.watch(self)
+            # Not by a name in this frame: an exception would keep the frame, and that the future.
+            await self._waiters[-1]
         return self.answer
 
-    async def upload(self, body: Body, trailers: Trailers) -> None:
-        """Writes the body of the request. What goes wrong with it goes wrong with the response."""
-        self.uploads = True
-        try:
-            try:
-                if await self._is_wanted():
-                    self.rest()  # while the first part is made
-                    await self._write(body, trailers)
-                    self.sent = True
-                    self.uploading = None
-                    if self._waiters:
-                        self.conn.watch(self)
-                    self.conn.said_all()
-                else:
-                    self._withhold()
-            finally:
-                await release(body)
-        except (StreamGone, Disconnected, self.conn.gone_error):
-            self.uploading = None  # the response is complete without it, or has failed
-        except UsageError as error:
-            self._upload_failed(ValueError(f"the request cannot be sent: {error}"))
-        except asyncio.CancelledError:
-            if self.uploading is not None:  # not by stop(): what the body waits for was cancelled
-                self._upload_failed(RequestFailed("the body of the request was cancelled"))
-            raise
-        except Exception as error:
-            self._upload_failed(error)
-
-    # ---- within -------------------------------------------------------------------------------
-
-    async def _write(self, body: Body, trailers: Trailers) -> None:
-        """Writes the body to its end."""
-        if trailers is None and isinstance(body, OCTETS) and not self.tunnel:
-            # The end goes with the last octet, behind which the response may be complete.
-            await self.conn.write_body(self, octets_of(body), 0, True)
-            return
-        await write_parts(self.conn, self, body)
-        if self.tunnel and self.conn.half_close():
-            pass
-        elif trailers is None:
-            self.conn.engine.write(self.id, b"", True)
-        else:
-            self.conn.engine.tail(self.id, trailing(trailers))
-
-    async def _is_wanted(self) -> bool:
-        """Returns when it is known whether the server wants the body."""
+    async def is_wanted(self, seconds: float) -> bool:
+        """Whether the server wants the body of the request, when that is known. A server that does
+        not know `expect` has so many seconds to say nothing."""
         if self._has(b"expect"):
             if self.answer is None:
                 self._wanted = self.conn.loop.create_future()
-                await asyncio.wait([self._wanted], timeout=EXPECT)
-            # What succeeds may come ahead of the body.
+                await asyncio.wait([self._wanted], timeout=seconds)
+            # A successful response may come ahead of the body.
             return self.answer is None or self.answer[3] < 400
         if self.asks_tunnel:
             await self.answered()
             return self.tunnel
         return True
 
-    def _withhold(self) -> None:
-        """The server does not want what there is to send."""
+    def uploaded(self) -> None:
+        """All of the request was written."""
+        self.sent = True
+        self.uploading = None
+        if self._waiters:
+            self.alarm.watch(self)
+
+    def withhold(self) -> None:
+        """The server does not want the payload."""
         self.uploading = None
         if self.asks_tunnel and not self.conn.http2:
-            self.sent = True  # there was no body (RFC 9110 section 7.8)
-            return
-        self.withheld = True
-        if self.body_done:
-            self.conn.abandon(self)
+            self.sent = True  # a request for a tunnel has no body (RFC 9110 section 7.8)
+        else:
+            self.withheld = True
+
+    # ---- within -------------------------------------------------------------------------------
 
     def _has(self, name: bytes) -> bool:
         return any(field[0] == name for field in self.fields)
-
-    def _upload_failed(self, error: Exception) -> None:
-        self.uploading = None
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiters.clear()
-        self.fail(RequestFailed(f"the body of the request failed: {error!r}"))
-        self.conn.abandon(self)
 
     def _go_ahead(self) -> None:
         if self._wanted is not None and not self._wanted.done():
@@ -308,20 +262,58 @@ class Exchange:
                 waiter.set_result(None)
         self._waiters.clear()
 
-    def _no_more_pushes(self) -> None:
+    def _end_pushes(self) -> None:
         if self._pushes is not None:
-            self._pushes.close()
+            late = isinstance(self.failure, RequestTimeout)
+            self._pushes.close(fresh(self.failure) if late and self.failure else None)
+
+
+class Waiting:
+    """The time in which a task waits for the server to do something about an exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        self._exchange.awaiting += 1
+        self._exchange.alarm.watch(self._exchange)
+
+    def __exit__(self, *_: object) -> None:
+        self._exchange.awaiting -= 1
+        self._exchange.rest()
+
+
+class Pushes(Channel):
+    """The exchanges that come with a response. A reader waits no longer than the response may."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(PUSHES)
+        self._exchange: Exchange | None = exchange  # None when no more will come
+
+    def close(self, error: BaseException | None = None) -> None:
+        """See Channel.close."""
+        super().close(error)
+        self._exchange = None
+
+    async def _wait(self) -> bool:
+        """See Channel._wait."""
+        if self._exchange is None or not self.empty():
+            return await super()._wait()
+        with self._exchange.waiting():
+            return await super()._wait()
 
 
 class ResponsePayload(Payload):
-    """The body of a response. Who reads waits no longer than the exchange may."""
+    """The body of a response. A reader waits no longer than the response may take."""
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange.conn, exchange.id)
-        self._exchange: Exchange | None = exchange  # until nobody has to wait any more
+        self._exchange: Exchange | None = exchange  # None when no more will come
 
     def feed_eof(self) -> None:
-        """It is complete."""
+        """The body is complete."""
         super().feed_eof()
         self._exchange = None
 
@@ -331,14 +323,5 @@ class ResponsePayload(Payload):
         self._exchange = None
 
     async def _wait_for_data(self, caller: str) -> None:
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.awaiting += 1
-            exchange.conn.watch(exchange)
-        try:
+        with self._exchange.waiting() if self._exchange is not None else nullcontext():
             await super()._wait_for_data(caller)
-        finally:
-            if exchange is not None:
-                exchange.awaiting -= 1
-                exchange.rest()
-            del exchange  # what is raised would keep it, and it that

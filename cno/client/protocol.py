@@ -1,29 +1,26 @@
-"""cno.Client: an asyncio.Protocol that makes requests, and what comes of them.
-
-Knows messages of HTTP; requester.py has the connection, dial.py makes its transport.
-"""
+"""cno.Client: an asyncio.Protocol that makes requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import suppress
-from copy import copy
 from types import EllipsisType, TracebackType
-from typing import Any, TypedDict, cast
+from typing import TypedDict
 
-from cno.client.connection import Requester
+from cno.client.connection import ClientConnection
 from cno.client.errors import RequestTimeout, Unprocessed
 from cno.client.exchange import Exchange, Inform
+from cno.client.head import fields_of, target_of
+from cno.client.response import Response
+from cno.client.upload import upload
 from cno.engine.errors import Disconnected, StreamGone, UsageError
-from cno.engine.events import Event
-from cno.engine.fields import Head, Headers, Trailers, as_octets, as_text, lowered, pairs
+from cno.engine.fields import Headers, Trailers, as_octets, lowered
 from cno.transport.body import OCTETS, Body, octets_of, release, size_of
 from cno.transport.writing import QUANTUM
 
 
 class ClientOptions(TypedDict, total=False):
-    """What a Client takes by name. Times are in seconds, None is for ever."""
+    """The keywords of Client. Times are in seconds, None is no limit."""
 
     force_http2: bool
     push: bool
@@ -33,25 +30,20 @@ class ClientOptions(TypedDict, total=False):
 
 
 class RequestOptions(TypedDict, total=False):
-    """What a request takes by name."""
+    """The keywords of a request."""
 
     trailers: Trailers
     timeout: float | None
     inform: Inform | None
 
 
-# ---- connections --------------------------------------------------------------------------------
+class Client(ClientConnection):
+    """A connection to a server: the protocol that a factory for loop.create_connection returns.
 
-
-class Client(Requester):
-    """A connection to a server: what the factory for loop.create_connection returns.
-
-    Any number of tasks may make requests. What the server does not take at once waits in order: on
-    HTTP/1 for the response before it, on HTTP/2 for a place among the streams that the server
-    allows.
+    Any number of tasks may make requests. A request that the server does not take at once waits in
+    order: on HTTP/1 for the end of the response before it, on HTTP/2 for a place among the streams
+    that the server allows.
     """
-
-    # ---- requests -----------------------------------------------------------------------------
 
     async def request(
         self,
@@ -67,29 +59,30 @@ class Client(Requester):
         """Makes a request; returns its response when the head of that has come, while `payload` may
         still be on its way.
 
-        `path` is the request target, with the query. `payload` is bytes or the like, a Channel,
-        another (async) iterable of bytes, or a file; with `expect: 100-continue` among `headers` it
-        waits for the server to want it. `trailers` come behind it, or what they return then if they
-        are a function. `timeout` is that of the client unless it is given. `inform(code, headers)`
-        is called for informational responses (100, 103). A 2xx to CONNECT, and 101, make a tunnel
-        with `payload` and the payload of the response as its two directions.
+        `path` is the request target, with the query; in absolute form, for a proxy, it names the
+        origin. `payload` is bytes or the like, a Channel, another (async) iterable of bytes, or a
+        file; with `expect: 100-continue` among `headers` the payload waits until the server wants
+        it. `trailers` are sent behind the payload: fields, or a function that is called for them
+        then. `timeout` is that of the client unless it is given. `inform(code, headers)` is called
+        for informational responses (100, 103), in the context of this call. A 2xx to CONNECT, and
+        101, make a tunnel with `payload` and the payload of the response as its two directions.
 
-        Nothing else on the connection suffers when this is cancelled, but that HTTP/1 with a body
-        halfway ends. Raises RequestFailed (see cno.client.errors), ValueError and TypeError
-        for what cannot be sent, and whatever `payload` raises.
+        A cancellation harms no other request, except that HTTP/1 ends when the body was halfway.
+        Raises RequestFailed (see cno.client.errors), ValueError and TypeError for a request that
+        cannot be sent, and whatever `payload` raises.
         """
         if isinstance(payload, str):
             raise TypeError("a body is bytes, not str")
         exchange = None
         try:
             size = size_of(payload) if trailers is None else -1
-            fields = lowered(headers)
             seconds = self.timeout if isinstance(timeout, EllipsisType) else timeout
-            exchange = Exchange(self, method, fields, seconds, inform)
+            exchange = self.new_exchange(method, lowered(headers), seconds, inform)
             exchange.sent = size == 0
-            await self._begin(exchange, as_octets(path), self._fields(exchange, size))
+            target = target_of(exchange, as_octets(path))
+            await self.begin(exchange, target, fields_of(exchange, size))
             if not exchange.sent:
-                with suppress(StreamGone, Disconnected):  # of which the response tells
+                with suppress(StreamGone, Disconnected):  # the response tells of that
                     self._send(exchange, payload, size, trailers)
             self.flush_soon()
             await exchange.answered()
@@ -97,13 +90,14 @@ class Client(Requester):
             if exchange is not None:
                 self.abandon(exchange)
             began = exchange is not None and exchange.uploads
-            if not began and not isinstance(error, Unprocessed):  # that is made again with it
+            # An unprocessed request may be made again, with the same payload.
+            if not began and not isinstance(error, Unprocessed):
                 await release(payload)
             raise
         return Response(self, exchange)
 
     def _send(self, exchange: Exchange, payload: Body, size: int, trailers: Trailers) -> None:
-        """Writes the body: what is at hand and small at once, the rest by a task."""
+        """Writes the body: a small one that is at hand at once, another one by a task."""
         at_hand = isinstance(payload, OCTETS) and size <= QUANTUM
         if at_hand and trailers is None and not exchange.waits_to_send:
             octets = octets_of(payload)
@@ -116,36 +110,26 @@ class Client(Requester):
                 self.said_all()
                 return
             payload = memoryview(octets)[taken:]
-        # Not by the loop's factory: what goes wrong in an eager task nobody waits for yet.
-        exchange.uploading = asyncio.Task(exchange.upload(payload, trailers))
-
-    def _promised(self, asked: Exchange, exchange: Exchange, target: bytes) -> None:
-        try:
-            asked.pushes.put_nowait(Push(self, exchange, target))
-        except (BrokenPipeError, asyncio.QueueFull):  # its reader has gone, or does not take them
-            self.abandon(exchange)
+        # Not by the task factory of the loop: an eager task may fail before anybody waits for it.
+        exchange.uploading = asyncio.Task(upload(self, exchange, payload, trailers))
 
     async def ping(self) -> float:
-        """The seconds that a PING and its answer take. Raises RequestFailed when there is none
+        """The seconds that a PING and its answer take. Raises RequestFailed when there is no answer
         within `timeout`, RuntimeError on HTTP/1, which has no PING."""
         if not self.http2:
             raise RuntimeError("HTTP/1 has no PING")
-        if self._failure is not None:
-            raise copy(self._failure)
-        self._pings_sent += 1
-        payload = self._pings_sent.to_bytes(8, "big")
-        pong = self._pings[payload] = self.loop.create_future()
+        self.check()
+        payload, pong = self.pings.new()
         started = self.loop.time()
         try:
             self.engine.ping(payload)
             self.flush()
             await asyncio.wait([pong], timeout=self.timeout)
         finally:
-            del self._pings[payload]
+            self.pings.forget(payload)
         if not pong.done():
-            raise RequestTimeout(f"{self._name()} does not answer a PING")
-        if self._failure is not None:
-            raise copy(self._failure)
+            raise RequestTimeout(f"{self.name} does not answer a PING")
+        self.check()
         return self.loop.time() - started
 
     async def __aenter__(self) -> Client:
@@ -163,107 +147,3 @@ class Client(Requester):
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "HTTP/2" if self.http2 else "HTTP/1"
         return f"<Client {self.scheme}://{self.authority} {state}>"
-
-
-# ---- responses ----------------------------------------------------------------------------------
-
-
-class Response(Head):
-    """A response whose head has come.
-
-    `code` is its status, `payload` an asyncio.StreamReader for its body; reading that raises
-    RequestFailed when the body will not be complete. Names of fields are in lower case.
-
-    `async with` closes it at the end. One that is neither read to its end nor closed keeps an
-    HTTP/1 connection busy, and its place among the streams of HTTP/2.
-    """
-
-    def __init__(self, conn: Client, exchange: Exchange) -> None:
-        """Made by the client."""
-        event = cast(Event, exchange.answer)
-        self._exchange = exchange
-        self._last = False
-        self.conn = conn
-        self.code: int = event[3]
-        self.raw_headers = event[8]
-        self.payload: asyncio.StreamReader = exchange.payload
-
-    @property
-    def trailers(self) -> list[tuple[str, str]]:
-        """The trailer fields, once `payload` is at its end."""
-        return pairs(self._exchange.trailers or [])
-
-    @property
-    def tunnel(self) -> bool:
-        """Whether `payload` and that of the request are a tunnel now."""
-        return self._exchange.tunnel
-
-    @property
-    def pushed(self) -> AsyncIterator[Push]:
-        """`async for push in response.pushed` gives each Push as it is promised, up to the end of
-        the response."""
-        return self._exchange.pushes
-
-    def close(self) -> None:
-        """No more of it is wanted, nor what was pushed with it and not taken from `pushed`: HTTP/2
-        resets these streams; on HTTP/1 the rest is read past, or the connection ends."""
-        self.conn.abandon(self._exchange)
-        if self._last:
-            self.conn.close()
-
-    def ends_connection(self) -> None:
-        """Has close() end the connection too."""
-        self._last = True
-
-    async def __aenter__(self) -> Response:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-        if self._last:
-            await self.conn.wait_closed()
-
-    def __repr__(self) -> str:
-        return f"<Response {self.code} to {self._exchange.method}>"
-
-
-class Push:
-    """A response to a request that the server expects (RFC 9113 section 8.4): `method`, `path` and
-    `headers` are of that request."""
-
-    def __init__(self, conn: Client, exchange: Exchange, target: bytes) -> None:
-        """Made by the client."""
-        self._conn = conn
-        self._exchange = exchange
-        self.method = exchange.method
-        self.path = as_text(target)
-        self.headers = pairs(exchange.fields)
-
-    @property
-    def response(self) -> Awaitable[Response]:
-        """`await push.response` is the Response. Raises RequestFailed when there will be none."""
-        return _Pushed(self._conn, self._exchange)
-
-    def cancel(self) -> None:
-        """The response is not wanted."""
-        self._conn.abandon(self._exchange)
-
-    def __repr__(self) -> str:
-        return f"<Push {self.method} {self.path}>"
-
-
-class _Pushed:
-    """What can be awaited for a response as often as one likes."""
-
-    def __init__(self, conn: Client, exchange: Exchange) -> None:
-        self._conn = conn
-        self._exchange = exchange
-
-    def __await__(self) -> Generator[Any, None, Response]:
-        yield from self._exchange.answered().__await__()
-        return Response(self._conn, self._exchange)

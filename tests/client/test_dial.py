@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import re
 import socket
 import ssl
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import pytest
 from asking import ask, cancel, engines, exchange, until
 from peer import LOOPS, over
-from scripted import Clock, H2Server, Stage
+from scripted import H2Server, Stage
 from wire import soon
 
 import cno
 import cno.client.connection
 import cno.client.dial
+import cno.client.link
 from tools import Certificate
 
 RUN = [loop for loop in LOOPS if loop != "python"]
@@ -87,7 +87,7 @@ TARGETS = {
 
 
 @both
-async def test_p8_targets(peer: Stage) -> None:
+async def test_targets(peer: Stage) -> None:
     authority = peer.listen()
     for suffix, target in TARGETS.items():
         task, asked = await send(peer, "GET", f"{scheme(peer)}://{authority}{suffix}")
@@ -99,65 +99,14 @@ async def test_p8_targets(peer: Stage) -> None:
         response.conn.close()
 
 
-AUTHORITIES = [
-    ("http://example.com", "example.com", 80, "example.com"),
-    ("HTTP://Example.COM:80/", "example.com", 80, "example.com"),
-    ("http://example.com:443", "example.com", 443, "example.com:443"),
-    ("https://example.com:443", "example.com", 443, "example.com"),
-    ("https://example.com:80", "example.com", 80, "example.com:80"),
-    ("h2c://example.com", "example.com", 80, "example.com"),
-    ("h2://example.com", "example.com", 443, "example.com"),
-    ("http://example.com:", "example.com", 80, "example.com"),
-    ("http://example.com:0", "example.com", 0, "example.com:0"),
-    ("http://[::1]", "::1", 80, "[::1]"),
-    ("http://[::1]:8080/", "::1", 8080, "[::1]:8080"),
-    ("http://[0:0:0::0001]/", "::1", 80, "[::1]"),
-    ("http://127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
-    ("http://b\u00fccher.example/", "xn--bcher-kva.example", 80, "xn--bcher-kva.example"),
-]
-
-
-@pytest.mark.parametrize(("url", "host", "port", "authority"), AUTHORITIES)
-def test_authorities(url: str, host: str, port: int, authority: str) -> None:
-    place = cno.client.dial._parse(url)
-    assert (place.host, place.port, place.authority) == (host, port, authority)
-
-
-NO_URLS = {
-    "example.com": "scheme",
-    "": "scheme",
-    "/path": "scheme",
-    "ftp://example.com/": "scheme",
-    "ws://example.com/": "scheme",
-    "http:///path": "host",
-    "http://": "host",
-    "http:example.com": "host",
-    "http://:80/": "host",
-    "http://user@example.com/": "credentials",
-    "http://user:secret@example.com/": "credentials",
-    "http://:secret@example.com/": "credentials",
-    "http://@example.com/": "credentials",
-    "http://example.com:x/": "[Pp]ort",
-    "http://example.com:65536/": "[Pp]ort",
-    "http://example.com:-1/": "[Pp]ort",
-    "http://[::1/": "IPv6",
-    "http://[::zz]/": "",
-    "http://exa mple.com/": "host",
-    "http://exam%70le.com/": "host",
-    "http://b\u00fcch er.example/": "host",
-    "http://[example]/": "",
-    "http://" + "\u00fc" * 64 + ".example/": "",
-    "http://example.com/\ud800": "",
-}
-
-
-@pytest.mark.parametrize("url", NO_URLS, ids=ascii)
+@pytest.mark.parametrize(
+    "url", ["", "ftp://example.com/", "http://user:secret@example.com/", "http://a[::1]/"]
+)
 @h1
 async def test_urls_that_are_none(peer: Stage, url: str) -> None:
     for call in (lambda: cno.connect(None, url), lambda: cno.request(None, "GET", url)):
         with pytest.raises(ValueError) as caught:
             await soon(call())
-        assert re.search(NO_URLS[url], str(caught.value))
         assert "secret" not in str(caught.value)
 
 
@@ -251,6 +200,43 @@ async def test_a_name_for_tls(peer: Stage, certificate: Certificate) -> None:
     assert await exchange(client, server)
 
 
+class Rooted:
+    """A loop whose resolver knows names with a final dot, as that of the system does."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        assert host == "localhost."
+        return await self._loop.getaddrinfo("127.0.0.1", port, **options)
+
+
+@both
+async def test_a_name_with_its_final_dot(peer: Stage, certificate: Certificate) -> None:
+    """TLS is told the name without it (RFC 6066 section 3), the server the name as it was given."""
+    names: list[Any] = []
+    tls = served(certificate, *(["h2"] if peer.version == "h2" else []))
+    tls.sni_callback = lambda sock, name, context: names.append(name)
+    place = "localhost.:" + peer.listen(tls).partition(":")[2]
+    loop: Any = Rooted()
+    for options in ({}, {"ssl_hostname": "localhost."}):
+        connecting = asyncio.ensure_future(
+            cno.connect(loop, f"https://{place}/", ssl_ctx=trusting(certificate), **options)
+        )
+        server = await peer.accept()
+        client = await soon(connecting)
+        peer.ours.append(client)
+        assert names.pop() == "localhost"
+        assert client.authority == place
+        task, asked = await ask(client, server)
+        assert asked.one("host" if peer.version == "h1" else ":authority") == place
+        await asked.respond()
+        assert (await soon(task)).code == 200
+
+
 @h1
 async def test_tls_for_a_url_without_it(peer: Stage, certificate: Certificate) -> None:
     for options in ({"ssl_ctx": trusting(certificate)}, {"ssl_hostname": "localhost"}):
@@ -263,7 +249,7 @@ async def test_tls_for_a_url_without_it(peer: Stage, certificate: Certificate) -
 
 
 def failed(error: BaseException, authority: str) -> None:
-    """It says where, and something behind that."""
+    """The text names the URL, and a reason behind that."""
     assert isinstance(error, cno.ConnectFailed)
     assert isinstance(error, ConnectionError)
     where, _, why = str(error).partition(f"://{authority}: ")
@@ -298,34 +284,53 @@ async def test_nobody_listens(peer: Stage) -> None:
 
 
 class Refusing:
-    """A loop on which no connection is made."""
+    """A loop on which one step of making a connection fails."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def __init__(self, step: str, error: Exception) -> None:
+        self._step, self._error = step, error
         self._loop = asyncio.get_running_loop()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
+        return self._fail if name == self._step else getattr(self._loop, name)
 
-    async def create_connection(self, *args: Any, **options: Any) -> None:
+    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
+        if self._step == "getaddrinfo":
+            raise self._error
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
+
+    async def _fail(self, *args: Any, **options: Any) -> None:
         raise self._error
 
 
 @pytest.mark.parametrize("timeout", [None, 10.0])
 @h1
 async def test_what_the_system_says(peer: Stage, timeout: float | None) -> None:
-    for error, text in (
-        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "service not known"),
-        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "Connection timed out"),
-        (OSError("Multiple exceptions: [Errno 111] x, [Errno 113] y"), "Multiple"),
-        (ConnectionResetError(), "ConnectionResetError"),
-        (ConnectionAbortedError("SSL handshake is taking too long"), "handshake"),
+    for step, error, text in (
+        ("getaddrinfo", socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "known"),
+        ("sock_connect", TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "timed out"),
+        ("sock_connect", OSError("made up"), "made up"),
+        ("sock_connect", ConnectionResetError(), "ConnectionResetError"),
     ):
-        loop: Any = Refusing(error)
+        loop: Any = Refusing(step, error)
         with pytest.raises(cno.ConnectFailed, match=text) as caught:
             await cno.connect(loop, "http://example.com/", timeout_connect=timeout)
         failed(caught.value, "example.com")
         assert caught.value.__cause__ is error
+
+
+@h1
+async def test_what_the_loop_says(peer: Stage) -> None:
+    authority = peer.listen()
+    for error in (
+        ConnectionResetError(),
+        ConnectionAbortedError("SSL handshake is taking too long"),
+    ):
+        loop: Any = Refusing("create_connection", error)
+        with pytest.raises(cno.ConnectFailed) as caught:
+            await cno.connect(loop, f"http://{authority}/")
+        failed(caught.value, authority)
+        assert caught.value.__cause__ is error
+        await (await peer.accept()).wire.read_all()
 
 
 @h1
@@ -352,6 +357,48 @@ async def test_a_connection_that_is_cancelled(peer: Stage, certificate: Certific
     assert await server.wire.receive()  # ClientHello
     await cancel(connecting)
     await server.wire.read_all()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@h1
+async def test_a_cancellation_is_never_lost(
+    peer: Stage, certificate: Certificate, secure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However near to the end of connect() the cancellation comes. asyncio.wait_for of CPython 3.10
+    and 3.11 loses some (python/cpython#86296)."""
+    authority = peer.listen(served(certificate) if secure else None)
+    url = f"https://{authority}" if secure else f"http://{authority}"
+    tls = trusting(certificate) if secure else None
+    loop = asyncio.get_running_loop()
+    made = cno.Client.connection_made
+    cancelled: list[bool] = []
+
+    def cancel_in(turns: int, task: "asyncio.Task[Any]") -> None:
+        if turns:
+            loop.call_soon(cancel_in, turns - 1, task)
+        else:
+            cancelled.append(task.cancel())
+
+    for turns in range(8):
+        connecting = asyncio.ensure_future(cno.connect(None, url, ssl_ctx=tls))
+
+        def connection_made(
+            client: Any, transport: Any, turns: int = turns, task: Any = connecting
+        ) -> None:
+            made(client, transport)
+            cancel_in(turns, task)
+
+        monkeypatch.setattr(cno.Client, "connection_made", connection_made)
+        server = await peer.accept()
+        await soon(asyncio.wait([connecting]))
+        while len(cancelled) <= turns:
+            await asyncio.sleep(0)
+        assert connecting.cancelled() == cancelled[turns]
+        if not connecting.cancelled():
+            connecting.result().close()
+        assert await soon(server.wire.read_all()) == b""
+    assert cancelled[0]
+    assert not cancelled[-1]
 
 
 @h1
@@ -503,7 +550,7 @@ async def test_an_option_that_is_none(peer: Stage) -> None:
 
 
 @both
-async def test_p1_nothing_is_kept(peer: Stage, certificate: Certificate) -> None:
+async def test_nothing_is_kept(peer: Stage, certificate: Certificate) -> None:
     plain = peer.listen()
     gc.collect()
     gc.disable()
@@ -553,7 +600,7 @@ async def test_much_in_both_directions(peer: Stage, certificate: Certificate) ->
 async def test_the_end_of_tls_behind_a_body_that_waits(
     peer: Stage, certificate: Certificate
 ) -> None:
-    """What came before close_notify is told before it."""
+    """The end is not reported before what came ahead of close_notify."""
     authority = peer.listen(served(certificate))
     client, server = await meet(peer, f"https://{authority}/", ssl_ctx=trusting(certificate))
     task, _ = await ask(client, server)
@@ -568,32 +615,12 @@ async def test_the_end_of_tls_behind_a_body_that_waits(
     assert got == size
 
 
-@both
-async def test_a_server_that_does_not_end_tls(peer: Stage, certificate: Certificate) -> None:
-    clock: Any = Clock()
-    authority = peer.listen(served(certificate, *(["h2"] if peer.version == "h2" else [])))
-    connecting = asyncio.ensure_future(
-        cno.connect(clock, f"https://{authority}/", ssl_ctx=trusting(certificate))
-    )
-    server = await peer.accept()
-    client = await soon(connecting)
-    peer.ours.append(client)
-    assert await exchange(client, server)
-    server.wire.writer.transport.pause_reading()
-    client.close()
-    closing = asyncio.ensure_future(client.wait_closed())
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert not closing.done()
-    clock.pass_by(cno.client.connection.LINGER)
-    await soon(closing)
-
-
 @h1
 async def test_connections_at_once_that_share_a_context(
     peer: Stage, certificate: Certificate
 ) -> None:
-    """Each offers what it was told to, whatever the others do with the ALPN of the context."""
+    """Each connection offers its own protocols, whatever the others do with the ALPN of the
+    context."""
     authority = peer.listen(served(certificate, "h2", "http/1.1"))
     tls = trusting(certificate)
     wanted = [number % 2 == 0 for number in range(8)]
@@ -613,7 +640,7 @@ async def test_connections_at_once_that_share_a_context(
 async def test_the_trust_store_is_loaded_once(
     peer: Stage, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes tens of milliseconds. Another one is another context."""
+    """Loading takes tens of milliseconds. Another store is another context."""
     authority = peer.listen(served(certificate))
     cno.client.dial._trusting.cache_clear()
     made: list[ssl.SSLContext] = []
@@ -636,7 +663,8 @@ async def test_the_trust_store_is_loaded_once(
 
 @h1
 async def test_a_body_of_a_request_that_is_cancelled_while_it_connects(peer: Stage) -> None:
-    """Who fills it learns that nobody will read it. Without a connection it can be sent again."""
+    """The writer of the channel learns that nobody will read it. Without a connection the body can
+    be sent again."""
     authority = peer.listen()
     channel = cno.Channel(1)
     task = asyncio.ensure_future(cno.request(None, "POST", f"http://{authority}", [], channel))

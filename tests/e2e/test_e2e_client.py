@@ -22,6 +22,7 @@ from wire import soon
 import cno
 import cno.client.connection
 import cno.client.exchange
+import cno.client.upload
 from tools import Certificate
 
 # How a server is spoken to: the scheme of its own URL, that of ours, options of connect(), whether
@@ -393,7 +394,7 @@ async def test_nginx_answers_before_it_has_the_body(site: Site) -> None:
 @sites("nginx")
 async def test_nginx_expect_100(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     if site.http2:  # which it does not say there
-        monkeypatch.setattr(cno.client.exchange, "EXPECT", 0.1)
+        monkeypatch.setattr(cno.client.upload, "EXPECT", 0.1)
     async with site.connect() as client:
         expect = [("expect", "100-continue")]
         code, _, got = await ask(client, "/echo", "POST", expect, pieces(UPLOAD))

@@ -178,7 +178,7 @@ class Load:
             while server.running:
                 await asyncio.sleep(0)
             assert not client.streams
-            assert not client._queue
+            assert not client._turns
             assert not server.streams
             ours, theirs = client.engine.conn, server.engine.conn
             for side in (client, server):

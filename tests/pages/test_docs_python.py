@@ -26,6 +26,7 @@ import cno.client.dial
 import cno.client.errors
 import cno.client.exchange
 import cno.client.protocol
+import cno.client.upload
 import cno.engine.binding
 import cno.engine.events
 import cno.raw
@@ -235,7 +236,7 @@ def test_the_figures_are_those_of_the_source() -> None:
     assert f"at most {cno.transport.connection.BODY_BUFFER // 1024} KiB of it" in " ".join(
         SERVER.split()
     )
-    assert cno.client.exchange.EXPECT == 1.0
+    assert cno.client.upload.EXPECT == 1.0
     assert "has said nothing for a second" in text
 
 

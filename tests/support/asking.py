@@ -1,7 +1,9 @@
 """Helpers that the tests of `cno.Client` share."""
 
 import asyncio
+import copy
 import gc
+import ssl
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from scripted import Stage
 from wire import soon
 
 import cno
+from tools import Certificate
 
 BIG = bytes(range(256)) * 4096  # 1 MiB
 
@@ -39,6 +42,24 @@ async def exchange(client: cno.Client, server: Any, path: str = "/", body: bytes
     return response.code == 200 and await soon(response.payload.read()) == body
 
 
+async def secure(peer: Stage, certificate: Certificate, **options: Any) -> Any:
+    """A client inside TLS, and the server that it has connected to."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.cert, certificate.key)
+    if peer.version == "h2":
+        tls.set_alpn_protocols(["h2"])
+    if peer.listener is None:
+        peer.listen(tls)
+    trust = ssl.create_default_context(cafile=str(certificate.cert))
+    url = f"https://{peer.authority}"
+    loop = options.pop("loop", None)
+    connecting = asyncio.ensure_future(cno.connect(loop, url, ssl_ctx=trust, **options))
+    server = await peer.accept()
+    client = await soon(connecting)
+    peer.ours.append(client)
+    return client, server
+
+
 async def cancel(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -66,3 +87,11 @@ def engines() -> int:
     from cno.engine.binding import Engine
 
     return sum(type(thing) is Engine for thing in gc.get_objects())
+
+
+def check_failure(error: BaseException) -> None:
+    """A failure can be copied, has a text, and is a ConnectionError."""
+    assert isinstance(error, cno.RequestFailed)
+    assert isinstance(error, ConnectionError)
+    assert str(copy.copy(error)) == str(error)
+    assert str(error)

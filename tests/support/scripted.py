@@ -1,7 +1,7 @@
-"""Servers at the level of sockets, for tests of clients: the test decides what they send, and when.
+"""Servers at the level of sockets: a test says what each of them says, and when.
 
-The servers share no code with the engine: HTTP/1 is made and read by hand, HTTP/2 by the `h2`
-package. They read only when a test asks them to, so that the test controls back-pressure.
+They share no code with the engine: HTTP/1 is octets, HTTP/2 is made and read by the `h2` package.
+They read only when they are asked to, so that back-pressure is in the hands of the test.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Asked:
-    """A request as the server sees it, with methods that send the response."""
+    """A request as a server sees it, and what it answers."""
 
     def __init__(self) -> None:
         self.method = ""
@@ -36,33 +36,33 @@ class Asked:
         self.reset: int | None = None  # h2: the code of RST_STREAM
 
     def one(self, name: str) -> str | None:
-        """Returns the value of a field, or None. Fails if the field is there twice."""
+        """The value of a field that is there at most once."""
         values = [v for k, v in self.headers if k == name]
         assert len(values) < 2, self.headers
         return values[0] if values else None
 
     async def received(self, size: int) -> None:
-        """Reads until `size` bytes of the body have arrived."""
+        """Reads until that many octets of the body have come."""
         raise NotImplementedError
 
     async def whole(self) -> bytes:
-        """Reads the rest of the body and returns the whole body."""
+        """The whole body."""
         raise NotImplementedError
 
     async def head(self, status: int = 200, fields: Fields = (), *, end: bool = False) -> None:
-        """Sends a response head. An HTTP/1 body without content-length is chunked."""
+        """A response head. Of an HTTP/1 response without content-length the body is chunked."""
         raise NotImplementedError
 
     async def write(self, data: bytes, *, end: bool = False) -> None:
-        """Sends a part of the body, as the window allows."""
+        """A part of the body, as the window allows."""
         raise NotImplementedError
 
     async def tail(self, fields: Fields) -> None:
-        """Ends the response with trailer fields."""
+        """Ends the response with trailers."""
         raise NotImplementedError
 
     async def respond(self, status: int = 200, body: bytes = b"", fields: Fields = ()) -> None:
-        """Sends a whole response with a content-length."""
+        """A whole response with a length."""
         fields = [*fields, ("content-length", str(len(body)))]
         await self.head(status, fields, end=not body)
         if body:
@@ -73,10 +73,10 @@ class Asked:
 
 
 class H1Server(H1):
-    """An HTTP/1.1 connection with one exchange at a time."""
+    """HTTP/1.1, one exchange at a time."""
 
     async def request(self) -> "H1Asked":
-        """Reads the head of the next request."""
+        """The head of the next request."""
         asked = H1Asked(self)
         line = await self.line()
         assert line is not None, "no request"
@@ -86,7 +86,7 @@ class H1Server(H1):
         return asked
 
     async def fields(self) -> list[tuple[str, str]]:
-        """Reads fields up to the empty line."""
+        """Fields up to the empty line."""
         fields = []
         while line := await self.line():
             name, value = line.decode("latin-1").split(":", 1)
@@ -164,7 +164,7 @@ class H1Asked(Asked):
 
 
 class H2Server(H2):
-    """An HTTP/2 connection. Without `credit` it does not reopen the windows of uploads."""
+    """HTTP/2. Without `credit`, the windows of uploads are left to close."""
 
     exchanges: dict[int, "H2Asked"]  # type: ignore[assignment]
 
@@ -177,18 +177,19 @@ class H2Server(H2):
             normalize_outbound_headers=False,
         )
         self.h2 = h2.connection.H2Connection(config)
-        self.pushed_back: list[int] = []  # promised streams that the client has reset
+        self.pushed_back: list[int] = []  # streams of promises that were reset
+        self.pushed_back_codes: list[int] = []  # and the codes they were reset with
         self._given = 0
         self._prefaced = False
 
     async def settings(self, **values: int) -> None:
-        """Changes settings, named as in RFC 9113 section 6.5.2 in lower case."""
+        """Other settings, by the names of RFC 9113 section 6.5.2 in lower case."""
         codes = h2.settings.SettingCodes
         self.h2.update_settings({getattr(codes, k.upper()): v for k, v in values.items()})
         await self.flush()
 
     async def request(self) -> "H2Asked":
-        """Reads the head of the next request."""
+        """The head of the next request."""
         self._given += 1
         await self.until(lambda: len(self.exchanges) >= self._given)
         assert len(self.exchanges) >= self._given, "no request"
@@ -196,7 +197,7 @@ class H2Server(H2):
 
     @property
     def requests(self) -> int:
-        """The number of requests that have arrived and that request() has not returned yet."""
+        """How many have come that request() did not give yet."""
         return len(self.exchanges) - self._given
 
     def _split(self, data: bytes) -> Iterator[bytes]:
@@ -225,6 +226,7 @@ class H2Server(H2):
             self.pongs += 1
         elif isinstance(event, h2.events.StreamReset) and asked_of is None:
             self.pushed_back.append(event.stream_id)
+            self.pushed_back_codes.append(int(event.error_code))
         elif asked_of is None:
             pass
         elif isinstance(event, h2.events.DataReceived):
@@ -250,7 +252,7 @@ class H2Asked(Asked):
 
     @property
     def over(self) -> bool:
-        """Whether the request is complete, reset or lost."""
+        """Whether nothing more will come."""
         return self.complete or self.reset is not None or bool(self.server.ended)
 
     async def received(self, size: int) -> None:
@@ -262,7 +264,7 @@ class H2Asked(Asked):
         return bytes(self.body)
 
     async def is_reset(self) -> int | None:
-        """Waits until the client resets the stream; returns the code."""
+        """The code with which the client gives up."""
         await self.server.until(lambda: self.reset is not None)
         return self.reset
 
@@ -288,7 +290,7 @@ class H2Asked(Asked):
             await self.server.flush()
 
     async def fill_window(self) -> int:
-        """Writes until the client's window is full; returns the number of bytes."""
+        """Writes as much as the client lets in; returns how much that was."""
         conn, size = self.server.h2, 0
         await self.server.ping()
         while room := conn.local_flow_control_window(self.id):
@@ -304,16 +306,20 @@ class H2Asked(Asked):
         await self.server.flush()
 
     async def give_up(self, code: int) -> None:
-        """Sends RST_STREAM."""
+        """RST_STREAM."""
         self.server.h2.reset_stream(self.id, code)
         await self.server.flush()
 
-    async def promise(self, path: str, fields: Fields = ()) -> "H2Asked":
-        """Sends PUSH_PROMISE; returns the promised request, which is answered like any other."""
+    async def promise(
+        self, path: str, fields: Fields = (), *, scheme: str = "http", authority: str | None = None
+    ) -> "H2Asked":
+        """PUSH_PROMISE; the promised request can be answered like any other. Its authority is that
+        of this request unless another is given."""
         conn = self.server.h2
         stream = conn.get_next_available_stream_id()
-        authority = next(v for k, v in self.headers if k == ":authority")
-        pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", authority)]
+        if authority is None:
+            authority = next(v for k, v in self.headers if k == ":authority")
+        pseudo = [(":method", "GET"), (":scheme", scheme), (":authority", authority)]
         pairs = [*pseudo, (":path", path), *fields]
         octets = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in pairs]
         conn.push_stream(self.id, stream, octets)
@@ -325,7 +331,7 @@ class H2Asked(Asked):
 
 
 class Stage(Peer):
-    """Listens, so that cno.Client can connect to a server that the test scripts."""
+    """Listens, and has cno.Client connect to what a test scripts."""
 
     def __init__(self, version: str) -> None:
         super().__init__(version)
@@ -336,7 +342,7 @@ class Stage(Peer):
 
     @property
     def authority(self) -> str:
-        """The listener's address as host:port."""
+        """host:port of the listener."""
         assert self.listener is not None
         return f"127.0.0.1:{self.listener.getsockname()[1]}"
 
@@ -350,10 +356,8 @@ class Stage(Peer):
         return self.authority
 
     async def accept(self, *, begin: bool = True, buffer: int | None = None) -> Any:
-        """Accepts a connection; returns an H1Server or an H2Server, with TLS as ALPN has chosen.
-
-        `buffer` is the size of the socket's receive buffer.
-        """
+        """The next connection: an H1Server or an H2Server, as ALPN chose if there is TLS.
+        `buffer` is the size of its socket's receive buffer."""
         assert self.listener is not None
         loop = asyncio.get_running_loop()
         sock, _ = await soon(loop.sock_accept(self.listener))
@@ -379,7 +383,7 @@ class Stage(Peer):
         return server
 
     def make(self, loop: Any = None, **options: Any) -> cno.Client:
-        """Makes a client without a transport."""
+        """A client without a transport."""
         loop = loop or asyncio.get_running_loop()
         options.setdefault("force_http2", self.version == "h2")
         client = cno.Client(loop, authority=self.authority, scheme="http", **options)
@@ -387,7 +391,7 @@ class Stage(Peer):
         return client
 
     async def meet(self, loop: Any = None, *, begin: bool = True, **options: Any) -> Any:
-        """Returns a client and the scripted server on the other side."""
+        """A client, and the server that it has connected to."""
         if self.listener is None:
             self.listen()
         assert self.listener is not None
@@ -397,7 +401,7 @@ class Stage(Peer):
         return client, await self.accept(begin=begin)
 
     async def leave(self, *, force: bool = False) -> None:
-        """Closes every connection, and checks that every client has noticed."""
+        """Every connection ends, and says so."""
         for server in self.theirs:
             server.close()
         for client in self.ours:
@@ -413,7 +417,7 @@ class Stage(Peer):
 
 
 class Clock:
-    """An event loop whose clock the test sets."""
+    """An event loop whose time is the test's."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -435,7 +439,7 @@ class Clock:
         return timer
 
     def pass_by(self, seconds: float) -> None:
-        """Moves the clock on, and runs the timers that are due."""
+        """Time goes by; what was to happen meanwhile happens."""
         end = self._now + seconds
         while True:
             self._timers = [timer for timer in self._timers if not timer.cancelled]

@@ -1,4 +1,4 @@
-"""cno.Client: who makes a body never waits for a request that is no more."""
+"""cno.client.upload: the writer of a channel never waits for a request that has ended."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_request_that_is_cancelled_while_it_waits(peer: Site) -> None:
 @pytest.mark.parametrize("body", [b"hello", bytes(200000), "parts"])
 @pytest.mark.parametrize("length", ["3", "300000"])
 async def test_a_body_of_another_length(peer: Site, body: Any, length: str) -> None:
-    """What is wrong with a request is a ValueError, whenever it is noticed."""
+    """A mistake in a request is a ValueError, whenever it is noticed."""
 
     async def handle(request: cno.Request) -> None:
         await request.payload.read()

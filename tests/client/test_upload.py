@@ -1,9 +1,12 @@
-"""cno.Client against scripted servers: the bodies of requests."""
+"""cno.client.upload: the bodies of requests."""
+
+from __future__ import annotations
 
 import array
 import asyncio
 import gzip
 import io
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +18,12 @@ from scripted import H2Asked, H2Server, Stage
 from wire import soon
 
 import cno
+import cno.client.connection
+import cno.client.dial
 import cno.client.exchange
+import cno.client.link
+import cno.client.turns
+import cno.client.upload
 
 
 async def post(
@@ -40,7 +48,7 @@ async def parts(*items: Any) -> AsyncIterator[Any]:
 
 
 class AsyncFile:
-    """As those of libraries that read files in threads are."""
+    """A file of a library that reads files in threads."""
 
     def __init__(self, data: bytes) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115
@@ -78,7 +86,7 @@ def sized() -> list[Any]:
 
 
 def unsized() -> list[Any]:
-    """Bodies whose length is not, made anew for each use."""
+    """Bodies whose length is not known, made anew for each use, with what they hold."""
     channel = cno.Channel()
     for part in (b"a ", bytearray(b"channel"), b"", memoryview(BIG)):
         channel.put_nowait(part)
@@ -214,7 +222,7 @@ async def test_a_body_that_is_none_at_all(peer: Stage) -> None:
 @pytest.mark.parametrize("off", [-1, 1])
 @both
 async def test_octets_that_do_not_fit_the_length_given(peer: Stage, size: int, off: int) -> None:
-    """That is known before anything is sent."""
+    """The mistake is known before anything is sent."""
     client, server = await peer.meet()
     fields = [("content-length", str(size + off))]
     with pytest.raises(ValueError, match="length"):
@@ -306,7 +314,7 @@ async def test_a_channel_that_is_broken_off(peer: Stage) -> None:
 
 
 @both
-async def test_p8_cancelled_during_the_upload(peer: Stage) -> None:
+async def test_cancelled_during_the_upload(peer: Stage) -> None:
     client, server = await peer.meet()
     channel = cno.Channel(1)
     task, asked = await ask(client, server, "POST", "/", [], channel)
@@ -329,7 +337,7 @@ async def test_p8_cancelled_during_the_upload(peer: Stage) -> None:
 
 
 @both
-async def test_p8_cancelled_before_the_upload(peer: Stage) -> None:
+async def test_cancelled_before_the_upload(peer: Stage) -> None:
     client, server = await peer.meet()
     if isinstance(server, H2Server):
         await server.settings(max_concurrent_streams=1)
@@ -369,7 +377,7 @@ async def test_a_response_that_is_closed_during_the_upload(peer: Stage) -> None:
 
 @both
 async def test_a_response_that_comes_before_the_body(peer: Stage) -> None:
-    """The rest is sent, and both are complete."""
+    """The rest of the body is sent, and both messages are complete."""
     client, server = await peer.meet()
     channel = cno.Channel()
     task, asked = await ask(client, server, "POST", "/", [], channel)
@@ -442,7 +450,7 @@ async def test_a_reset_during_the_upload(peer: Stage) -> None:
 
 
 def test_a_connection_that_is_lost_between_turn_and_body() -> None:
-    """Whose turn it was is told what became of the connection, whatever it was about to send."""
+    """A request whose turn has come fails with the connection, whatever its body is."""
 
     class Transport(asyncio.Transport):
         def write(self, data: Any) -> None:
@@ -509,11 +517,12 @@ async def test_a_server_that_reads_slowly_holds_the_body_back(peer: Stage) -> No
 
 # ---- 100 -----------------------------------------------------------------------------------------
 
+
 EXPECT = [("expect", "100-continue")]
 
 
 @both
-async def test_p8_100_continue(peer: Stage) -> None:
+async def test_100_continue(peer: Stage) -> None:
     client, server = await peer.meet()
     said: list[int] = []
     for body in (b"body", [b"bo", b"dy"], parts(b"body")):
@@ -535,7 +544,7 @@ async def test_p8_100_continue(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_a_refusal(peer: Stage) -> None:
+async def test_expect_and_a_refusal(peer: Stage) -> None:
     client, server = await peer.meet()
     channel = cno.Channel(1)
     await channel.put(b"never sent")
@@ -556,7 +565,7 @@ async def test_p8_expect_and_a_refusal(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
+async def test_expect_and_a_response_at_once(peer: Stage) -> None:
     client, server = await peer.meet()
     task, asked = await ask(client, server, "POST", "/", EXPECT, b"body")
     await asked.respond(200, b"already")
@@ -567,8 +576,8 @@ async def test_p8_expect_and_a_response_at_once(peer: Stage) -> None:
 
 
 @both
-async def test_p8_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cno.client.exchange, "EXPECT", 0.01)
+async def test_expect_and_no_word(peer: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cno.client.upload, "EXPECT", 0.01)
     client, server = await peer.meet()
     _, got = await post(client, server, b"body", EXPECT)
     assert got == b"body"
@@ -621,3 +630,60 @@ async def test_trailers_whose_function_raises(peer: Stage) -> None:
     task, _ = await ask(client, server, "POST", "/", [], b"body", trailers=late)
     with pytest.raises(KeyError):
         await soon(task)
+
+
+# ---- uploads -------------------------------------------------------------------------------------
+
+
+@both
+async def test_a_body_for_100_is_let_go_of_when_the_connection_is_lost(peer: Stage) -> None:
+    """The loss wakes the task that waits for 100 and cancels the task, in one turn of the loop: the
+    cancellation counts, or the writer of the channel would wait for a reader for ever."""
+    client, server = await peer.meet()
+    channel = cno.Channel(1)
+    task, _ = await ask(client, server, "POST", "/", [("expect", "100-continue")], channel)
+    await until(lambda: next(iter(client.streams.values()))._wanted is not None)
+    server.wire.reset()
+    with pytest.raises(cno.ConnectionLost):
+        await soon(task)
+    with pytest.raises(BrokenPipeError):
+        for _ in range(3):
+            await soon(channel.put(b"x"))
+
+
+@both
+async def test_a_body_that_waits_for_what_is_cancelled(peer: Stage) -> None:
+    """The request was not cancelled: it fails instead of waiting for the rest for ever."""
+    other = asyncio.get_running_loop().create_future()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"some"
+        await other
+
+    client, server = await peer.meet()
+    task, asked = await ask(client, server, "POST", "/", [], body())
+    await asked.received(4)
+    other.cancel()
+    with pytest.raises(cno.RequestFailed, match="cancelled"):
+        await soon(task)
+    if isinstance(server, H2Server):
+        assert await exchange(client, server)
+    else:
+        await soon(client.wait_closed())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are not eager")
+@both
+async def test_a_body_that_fails_in_an_eager_task(peer: Stage) -> None:
+    def body() -> Any:
+        raise KeyError("made up")
+        yield b""
+
+    client, _ = await peer.meet()
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(KeyError):
+            await soon(client.request("POST", "/", [], body()))
+    finally:
+        loop.set_task_factory(None)
