@@ -98,9 +98,9 @@ class Link:
 
     def _poll(self, what: int) -> select.poll | None:
         """Asks whether the socket can be read (select.POLLIN) or written (select.POLLOUT). None for
-        a transport that has no socket."""
+        a transport that has no socket, and on Windows, which has no poll."""
         sock: Any = self._transport and self._transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
+        if sock is None or sock.fileno() < 0 or not hasattr(select, "poll"):
             return None
         poll = select.poll()
         poll.register(sock.fileno(), what)
