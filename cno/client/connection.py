@@ -269,9 +269,6 @@ class ClientConnection(Connection):
         """See Connection.flush."""
         self._link.call(super().flush)
 
-    def _update_reading(self) -> None:
-        self._link.call(super()._update_reading)
-
     def consumed(self, stream: int, size: int, left: int = 0) -> None:
         """See Connection.consumed. The unread rest of an HTTP/1 response that has ended holds back
         no other response."""
