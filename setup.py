@@ -18,7 +18,12 @@ fast = Extension(
     include_dirs=["csrc", "cno/engine"],
     depends=[*glob("csrc/**/*.h", recursive=True), *glob("cno/engine/*.h")],
     define_macros=[("Py_LIMITED_API", "0x030A0000")] if limited_api else [],
-    extra_compile_args=["-O2", "-fvisibility=hidden", "-std=gnu11"],
+    extra_compile_args=[
+        "-O2",
+        "-fvisibility=hidden",
+        "-std=gnu11",
+        "-Werror=implicit-function-declaration",
+    ],
     py_limited_api=limited_api,
     optional=True,
 )

@@ -49,6 +49,7 @@ class Inbox:
         "_told",
         "_waiters",
         "complete",
+        "excused",
         "shut",
     )
 
@@ -67,6 +68,7 @@ class Inbox:
         self._waiters: list[asyncio.Future[None]] = []
         self.complete = complete  # all of the body has come
         self.shut = False  # the application knows that the client has closed its side
+        self.excused = False  # the next send() to a client that has gone does not raise (see lose)
 
     # ---- what comes ---------------------------------------------------------------------------
 
@@ -84,6 +86,14 @@ class Inbox:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+
+    def lose(self) -> None:
+        """The client has gone. A task that waits in receive() learns of it in the next turn of the
+        loop, and until then one send() passes in silence: Starlette cancels a stream from that
+        task, and an exception of send() in between would keep the stream alive until the garbage
+        collector finds it."""
+        self.excused = bool(self._waiters)
+        self.wake()
 
     def disconnect(self, hung_up: bool) -> None:
         """Lets receive() say http.disconnect once the body is delivered."""
@@ -114,6 +124,7 @@ class Inbox:
             self._waiters.append(waiter)
             await waiter
         self.shut = self._hung_up
+        self.excused = False
         return {"type": "http.disconnect"}
 
     def _take(self) -> Message:
@@ -199,7 +210,8 @@ class Request:
     def lost(self) -> None:
         """Nothing can be sent any more."""
         self.reply.lost()
-        self._wake()
+        if self._inbox is not None:
+            self._inbox.lose()
 
     def cancel(self) -> None:
         """Cancels the application."""
@@ -254,7 +266,9 @@ async def send_slowly(request: Request, message: Message) -> None:
     if reply.state == DONE:
         return
     if reply.state == FAILED or request.inbox.shut:
-        raise reply.gone()
+        if not excuse(request):
+            raise reply.gone()
+        return
     kind = message["type"]
     if kind == "http.response.body":
         body = message.get("body", b"")
@@ -262,8 +276,8 @@ async def send_slowly(request: Request, message: Message) -> None:
             body = _octets(body)
         rest = reply.write(body) if message.get("more_body") else reply.end(body)
         if rest is not None:
-            await rest
-        if reply.state == DONE:
+            await finish_send(request, rest)
+        elif reply.state == DONE:
             request.inbox.wake()
     elif kind == "http.response.start":
         status = message["status"]
@@ -272,6 +286,23 @@ async def send_slowly(request: Request, message: Message) -> None:
         reply.hold(status, message.get("headers", ()))
     else:
         raise ValueError(f"an HTTP application cannot send {kind!r}")
+
+
+async def finish_send(request: Request, rest: Awaitable[None]) -> None:
+    """Waits until the client has taken enough of what send() was given."""
+    try:
+        await rest
+    except ClientDisconnected:
+        if not excuse(request):
+            raise
+    if request.reply.state == DONE:
+        request.inbox.wake()
+
+
+def excuse(request: Request) -> bool:
+    """Whether one send() may pass in silence although the client has gone; see Inbox.lose."""
+    excused, request.inbox.excused = request.inbox.excused, False
+    return excused
 
 
 def answered(request: Request, reply: Reply) -> None:

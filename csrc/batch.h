@@ -41,7 +41,8 @@ enum CNO_EVENT {
     // kind, 0, bytes
     CNO_EVENT_PONG = 8,
     // kind, stream, reason (str), wire, offset (float), text (str), method (str) and target (bytes)
-    // of the request whose head was refused, empty where they are not known, or None and None
+    // of the request whose head was refused, empty where they are not known, or None and None. A
+    // gateway is also told so of CONNECT, which a batch refuses with 501.
     CNO_EVENT_FAULT = 9,
     // kind, 0
     CNO_EVENT_CLOSE = 10,

@@ -24,7 +24,7 @@
     X(_pump) X(_take_turns) X(_reset) X(check_gone) X(raise_unless_told) X(begin) X(write) X(body_done) \
     X(copy) X(run) X(context) X(loop) X(call_soon) X(release) X(reply) X(answered) X(break_off) \
     X(receive) X(send) X(throw) X(close) X(cancel) X(cr_frame) \
-    X(feed) X(wake) X(complete) X(awaited) X(disconnect) X(shut) X(expect) X(hung_up) \
+    X(feed) X(wake) X(lose) X(complete) X(awaited) X(disconnect) X(shut) X(expect) X(hung_up) \
     X(type) X(status) X(headers) X(body) X(more_body) \
     X(asgi) X(method) X(root_path) X(path) X(raw_path) X(query_string) X(extensions) X(state)
 
@@ -37,6 +37,7 @@
     X(Inbox)        /* cno.asgi.Inbox */ \
     X(as_coroutine) /* of cno.asgi: a coroutine that awaits something else */ \
     X(send_slowly)  /* of cno.asgi: an unusual message */ \
+    X(finish_send)  /* of cno.asgi: a message that waits for the client */ \
     X(answered)     /* of cno.asgi: the access log */ \
     X(app_failed)   /* of cno.asgi: the application raised */ \
     X(app_ended)    /* of cno.asgi: the application returned without a complete response */ \

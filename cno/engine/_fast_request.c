@@ -154,7 +154,9 @@ static PyObject *lost(PyObject *self, PyObject *unused) {
     (void)unused;
     PyObject *done = PyObject_CallMethod((PyObject *)r->reply, "lost", NULL);
     Py_XDECREF(done);
-    return done ? wake(r) : NULL;
+    if (!done || (r->inbox && fast_call(r->inbox, NAME(r->fast, lose), NULL) < 0))
+        return NULL;
+    return Py_NewRef(Py_None);
 }
 
 static PyObject *cancel(PyObject *self, PyObject *unused) {

@@ -92,6 +92,13 @@ static enum SENT send_body(struct request *r, PyObject *message, PyObject **rest
     if (body && PyBytes_CheckExact(body) && more && PyBool_Check(more)) {
         int failed = more == Py_True ? fast_reply_write(r->reply, body, rest)
                                      : fast_reply_end(r->reply, body, rest);
+        if (!failed && *rest) {
+            PyObject *whole =
+                PyObject_CallFunctionObjArgs(HELPER(fast, finish_send), (PyObject *)r, *rest, NULL);
+            Py_DECREF(*rest);
+            *rest = whole;
+            failed = whole ? 0 : -1;
+        }
         sent = failed < 0 ? FAILED : *rest ? MORE : SENT;
         if (sent == SENT && more == Py_False && r->inbox &&
             fast_call(r->inbox, NAME(fast, wake), NULL) < 0)
@@ -209,8 +216,6 @@ static int finish(struct run *run, int failure) {
         result = failure ? failed(r) : 0;
         if (ended(r) < 0)
             result = -1;
-    } else if (!failure && r->reply->state == CNO_REPLY_DONE && r->inbox) {
-        result = fast_call(r->inbox, NAME(r->fast, wake), NULL);
     }
     Py_DECREF(r);
     return result;

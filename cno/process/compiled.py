@@ -28,7 +28,9 @@ _HELPERS: dict[str, Any] = {
     "asgi": scope.ASGI,
     **{
         name: getattr(asgi, name)
-        for name in "Inbox as_coroutine send_slowly answered app_failed app_ended".split()
+        for name in (
+            "Inbox as_coroutine send_slowly finish_send answered app_failed app_ended"
+        ).split()
     },
     **{
         name: getattr(reply, name)

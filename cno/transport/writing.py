@@ -22,8 +22,10 @@ Octets: TypeAlias = "bytes | bytearray | memoryview"
 # Bytes of bodies after which a writer of HTTP/2 gives the others on the loop a turn.
 QUANTUM = 65536
 
-# Bytes of bodies that the transport is given at a time.
+# Bytes of bodies that the transport is given at a time: as views of the application's bytes, and
+# inside TLS, where they are copied and encrypted.
 BULK = 1048576
+BULK_SECURE = 262144
 
 # Bytes of bodies after which everything else on the loop has its turn.
 TURN = 1048576
@@ -117,8 +119,12 @@ class Writing:
                 return
             if self._secure:  # a TLS record for each would cost more than the copy
                 transport.write(b"".join(lent))
-            else:
+            elif type(transport).__module__.startswith("uvloop"):
                 transport.writelines(lent)
+            else:
+                # writelines() of asyncio in CPython 3.12 and 3.13 never pauses the protocol.
+                transport.writelines(lent[:-1])
+                transport.write(lent[-1])
         elif octets and transport is not None:
             transport.write(octets)
         else:
@@ -194,7 +200,7 @@ class Writing:
     def _pump(self) -> None:
         """Writes the parts in turns, until the transport is full or all wait for their windows."""
         self._pumping = False
-        left, gathered = TURN, 0
+        left, gathered, bulk = TURN, 0, BULK_SECURE if self._secure else BULK
         while self._ready and self.writable:
             if left <= 0:
                 self._pump_soon()
@@ -210,7 +216,7 @@ class Writing:
                 continue
             left -= taken
             gathered += taken
-            if gathered >= BULK:
+            if gathered >= bulk:
                 gathered = 0
                 self.flush()
         self.flush()
@@ -246,7 +252,8 @@ class Writing:
     def _write_piece(self, part: Part) -> int:
         """Writes what one part may write in its turn; returns how many bytes that were."""
         left = part.size - part.at
-        size = min(left, QUANTUM if self._ready or not part.lent else BULK)
+        alone = part.lent and not self._ready and not self._secure
+        size = min(left, BULK if alone else QUANTUM)
         final = part.final and size == left
         if part.lent and size >= LEND:
             taken = self.engine.lend(part.stream, part.data, part.at, size, final, self._lent)

@@ -57,12 +57,35 @@ static int on_start(void *data, uint32_t stream) {
     return 0;
 }
 
+// Writes a FAULT event. `request` is the request whose head was refused, or NULL.
+static int put_fault(struct cno_batch_t *b, uint32_t stream, const struct cno_error_t *error,
+                     const struct cno_message_t *request) {
+    struct cno__writer w = cno__event(b, CNO_EVENT_FAULT, stream, 8);
+    cno__put_ascii(&w, error->reason, strlen(error->reason));
+    cno__put_int(&w, (int32_t)error->wire);
+    cno__put_float(&w, (double)error->offset);
+    cno__put_text(&w, error->text, strlen(error->text));
+    if (request) {
+        cno__put_ascii(&w, request->method.data, request->method.size);
+        cno__put_bytes(&w, request->path.data, request->path.size);
+    } else {
+        cno__put_none(&w);
+        cno__put_none(&w);
+    }
+    return cno__commit(b, &w);
+}
+
 // A gateway opens no tunnels, so CONNECT gets a 501 response here (RFC 9110 section 9.3.6).
-static int refuse_connect(struct cno_batch_t *b, uint32_t stream) {
+static int refuse_connect(struct cno_batch_t *b, uint32_t stream, const struct cno_message_t *msg) {
+    static const struct cno_error_t error = {.code = CNO_ERRNO_PROTOCOL,
+                                             .wire = 501,
+                                             .reason = "no-tunnels",
+                                             .text = "CONNECT asks for a tunnel (RFC 9110 9.3.6)"};
     struct cno_header_t close = {{"connection", 10}, {"close", 5}, 0, 0};
     b->started = 0;
     b->headed = stream;
-    return cno_batch_respond(b, stream, 501, &close, 1, "", 0, 0);
+    int r = cno_batch_respond(b, stream, 501, &close, 1, "", 0, 0);
+    return r < 0 ? r : put_fault(b, stream, &error, msg);
 }
 
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
@@ -73,7 +96,7 @@ static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg)
         if (cno__gateway_asks_websocket(msg))
             flags |= CNO_BATCH_WEBSOCKET;
         else if (cno__gateway_is_connect(msg))
-            return refuse_connect(b, stream);
+            return refuse_connect(b, stream, msg);
         else
             flags = (flags & ~(uint32_t)CNO_MESSAGE_UPGRADE) | CNO_MESSAGE_FINAL;
     }
@@ -171,20 +194,7 @@ static int on_priority(void *data, uint32_t stream, const struct cno_priority_t 
 
 static int on_fault(void *data, uint32_t stream, const struct cno_error_t *error) {
     struct cno_batch_t *b = data;
-    const struct cno_message_t *refused = cno_refused(&b->conn);
-    struct cno__writer w = cno__event(data, CNO_EVENT_FAULT, stream, 8);
-    cno__put_ascii(&w, error->reason, strlen(error->reason));
-    cno__put_int(&w, (int32_t)error->wire);
-    cno__put_float(&w, (double)error->offset);
-    cno__put_text(&w, error->text, strlen(error->text));
-    if (refused) {
-        cno__put_ascii(&w, refused->method.data, refused->method.size);
-        cno__put_bytes(&w, refused->path.data, refused->path.size);
-    } else {
-        cno__put_none(&w);
-        cno__put_none(&w);
-    }
-    return cno__commit(data, &w);
+    return put_fault(b, stream, error, cno_refused(&b->conn));
 }
 
 static int on_close(void *data) {

@@ -93,12 +93,13 @@ static void test_fields(void) {
     cno_batch_free(b);
 }
 
-// A gateway is no tunnel; without that flag, CONNECT is a request as any.
+// A gateway opens no tunnels and is told of CONNECT as of a fault; without that flag, CONNECT is a
+// request like any other.
 static void test_connect(void) {
     static const char connect[] = "CONNECT h:80 HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n";
     struct cno_batch_t *b = start(0, CNO_BATCH_GATEWAY);
     CHECK(feed(b, connect) >= 0 && SENDS(b, "HTTP/1.1 501 ") && SENDS(b, "connection: close"));
-    CHECK(!TELLS(b, "CONNECT"));
+    CHECK(TELLS(b, "no-tunnels") && !TELLS(b, ":authority") && TELLS(b, "CONNECT"));
     cno_batch_free(b);
     b = start(0, 0);
     CHECK(feed(b, connect) > 0 && TELLS(b, "CONNECT") && TELLS(b, ":authority") && !b->out_size);
@@ -243,7 +244,7 @@ static void test_refusals(void) {
     struct cno_batch_t *b = start(0, CNO_BATCH_GATEWAY);
     b->defaults = defaults;
     feed(b, "CONNECT h:1 HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n");
-    CHECK(SENDS(b, "HTTP/1.1 501 ") && SENDS(b, "date: 2\r\n") && !TELLS(b, "CONNECT"));
+    CHECK(SENDS(b, "HTTP/1.1 501 ") && SENDS(b, "date: 2\r\n") && TELLS(b, "no-tunnels"));
     cno_batch_free(b);
     b = start(1, CNO_BATCH_GATEWAY);
     b->defaults = defaults;

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from typing import Any
 
 import pytest
@@ -251,6 +252,7 @@ async def test_the_access_log_has_what_the_engine_refuses(peer: Peer) -> None:
         (b"GET /%s HTTP/1.1\r\nhost: x\r\n\r\n" % (b"a" * 20000), " 414 "),
         (b"GET /b HTTP/1.1\r\nhost: x\r\n" + b"a: b\r\n" * 200 + b"\r\n", '"GET /b" 431 '),
         (b"GET /c HTTP/2.3\r\nhost: x\r\n\r\n", '"GET /c" 505 '),
+        (b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", '"CONNECT a:1" 501 '),
     ):
         if peer.server is None:
             await peer.start(answer, header=[("x-frame-options", "DENY")])
@@ -261,3 +263,74 @@ async def test_the_access_log_has_what_the_engine_refuses(peer: Peer) -> None:
         assert b"\r\nserver: cno\r\n" in got
         assert b"\r\nx-frame-options: DENY\r\n" in got
         assert line in peer.access[-1], peer.access
+
+
+@both
+async def test_d5_a_fast_stream_of_starlette_is_closed_without_the_collector(peer: Peer) -> None:
+    closed = asyncio.Event()
+
+    async def events() -> Any:
+        try:
+            while True:
+                yield b"data: hello\n\n"
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    async def app(scope, receive, send):
+        await StreamingResponse(events())(scope, receive, send)
+
+    gc.collect()
+    gc.disable()
+    try:
+        exchange = await (await peer.serve(app)).start()
+        await exchange.body(5000)
+        await exchange.give_up()
+        await soon(closed.wait())
+    finally:
+        gc.enable()
+
+
+@both
+async def test_d2_who_does_not_listen_is_told_by_the_next_send(peer: Peer) -> None:
+    lost = asyncio.Event()
+
+    @note
+    async def app(scope, receive, send):
+        await read_body(receive)
+        await send(START)
+        await send(part(b"hello"))
+        await lost.wait()
+        with pytest.raises(OSError):
+            await send(part(b"more"))
+
+    exchange = await (await peer.serve(app)).start()
+    await exchange.body(5)
+    await exchange.give_up()
+    await peer.barrier()
+    lost.set()
+    assert await app.done() is None
+
+
+@both
+async def test_d2_one_send_passes_until_a_listener_has_run(peer: Peer) -> None:
+    sent = 0
+
+    @note
+    async def app(scope, receive, send):
+        nonlocal sent
+        await read_body(receive)
+        listening = asyncio.ensure_future(receive())
+        await send(START)
+        try:
+            while True:
+                await send(part(b"hello"))
+                sent += 1
+                await asyncio.sleep(0)
+        except OSError:
+            return (await listening)["type"]
+
+    exchange = await (await peer.serve(app)).start()
+    await exchange.body(5)
+    await exchange.give_up()
+    assert await app.done() == "http.disconnect"
