@@ -295,7 +295,8 @@ class Writing:
         if not self.writable:
             await self._wait_for_room(stream)
             return
-        await asyncio.sleep(0)
+        if stream.id in self.streams:
+            await asyncio.sleep(0)
         if stream.id not in self.streams:
             raise self.gone_error
 
