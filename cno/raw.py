@@ -1,9 +1,7 @@
-"""libcno, one to one: `Connection` has the functions and events of csrc/core.h as methods.
+"""libcno without sockets: the functions and events of csrc/core.h as methods of `Connection`.
 
-Errors are exceptions, all of them Error and so ConnectionError: ProtocolError is what the peer did
-wrong, UsageError what the caller did, StreamGone of this stream alone, WouldBlock for now,
-Disconnected for good. Every constant of the C headers is an attribute of this module under its C
-name (`CNO_CLIENT`).
+All exceptions are subclasses of Error, which is a ConnectionError; cno/engine/errors.py describes
+them. Every constant of the C headers is an attribute of this module by its C name (`CNO_CLIENT`).
 """
 
 from __future__ import annotations
@@ -52,11 +50,11 @@ CNO_EVENT_START = CONSTANTS["CNO_EVENT_START"]
 CNO_EVENT_TAIL = CONSTANTS["CNO_EVENT_TAIL"]
 CNO_MESSAGE_FINAL = CONSTANTS["CNO_MESSAGE_FINAL"]
 CNO_MESSAGE_UPGRADE = CONSTANTS["CNO_MESSAGE_UPGRADE"]
-_UPGRADE = -1  # an event of `Connection` alone: the engine has a flag for it
+_UPGRADE = -1  # the kind of on_upgrade(), for which the engine has a flag of HEAD and no event
 
 
 def __getattr__(name: str) -> int:
-    """The constants, for type checkers."""
+    """Lets type checkers know that the module has further attributes: the constants."""
     raise AttributeError(f"module 'cno.raw' has no attribute {name!r}")
 
 
@@ -65,11 +63,11 @@ def __dir__() -> list[str]:
 
 
 class Connection:
-    """A connection whose events are methods that a subclass overrides.
+    """A connection whose events are calls of methods that a subclass overrides.
 
-    Octets to send come as `on_writev`; everything that happened during a call is told in order
-    before the call returns. What an event raises ends the telling and is raised by the call; the
-    rest is told by the next one.
+    on_writev() gets the output. All events that a call has caused are reported in order before the
+    call returns. An exception from a method of the subclass leaves the call that reported the
+    event; the events behind it are reported by the next call.
     """
 
     def __init__(self, *, server: bool) -> None:
@@ -83,23 +81,26 @@ class Connection:
     # ---- life ---------------------------------------------------------------------------------
 
     def configure(self, **settings: int) -> None:
-        """Changes our settings by the names of `struct cno_settings_t`; on a running HTTP/2
-        connection they bind the peer when it acknowledges them. Raises UsageError when one is out
-        of its range, WouldBlock until those before are acknowledged, TypeError for another name."""
+        """Changes local settings by their names in `struct cno_settings_t`.
+
+        On a running HTTP/2 connection the settings bind the peer once the peer has acknowledged
+        them. Raises UsageError for a value that is out of range, WouldBlock while earlier settings
+        are not acknowledged, and TypeError for an unknown name.
+        """
         self._engine.configure(**settings)
         self._tell()
 
     def limit(self, **limits: int) -> None:
-        """Changes limits by their names in struct cno_limits_t, before connection_made.
+        """Changes limits by their names in `struct cno_limits_t`, before connection_made().
 
-        Raises UsageError when one is out of its range or it is too late, TypeError for another
-        name.
+        Raises UsageError for a value that is out of range and after connection_made(), and
+        TypeError for an unknown name.
         """
         self._engine.limit(**limits)
 
     def manual_flow(self, *, connection: bool = False) -> None:
-        """Windows are reopened by open_flow alone: those of streams, and that of the connection if
-        so asked. Before connection_made."""
+        """Leaves it to open_flow() to reopen the windows of streams, and with `connection` the
+        window of the connection as well. Has to be called before connection_made()."""
         self._engine.manual_flow(connection=connection)
 
     def connection_made(
@@ -110,11 +111,15 @@ class Connection:
         offer_upgrade: bool = False,
         h2c: bool = False,
     ) -> None:
-        """The transport is up; a server speaking HTTP/1 turns to HTTP/2 at its preface, unless
-        `prior_knowledge` is off. With `offer_upgrade` it tells of a request to upgrade by
-        on_upgrade, and of its end (on_message_tail) only when the answer is not 101. `h2c` lets
-        HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server when it is asked, a client
-        asks with its first request if that has no body. Raises UsageError for a second call."""
+        """Begins the connection, once the transport is connected.
+
+        A server that begins with HTTP/1 changes to HTTP/2 when the client sends the preface of
+        HTTP/2, unless `prior_knowledge` is False. With `offer_upgrade` a server reports requests
+        for an upgrade by on_upgrade(), and the end of such a request only when the answer is not
+        101. `h2c` allows the change to HTTP/2 by Upgrade (RFC 7540 section 3.2): a server agrees to
+        the change, and a client asks for the change with its first request, if that has no body.
+        Raises UsageError for a second call.
+        """
         self._engine.begin(
             http2=is_http2,
             prior_knowledge=prior_knowledge,
@@ -124,28 +129,36 @@ class Connection:
         self._tell()
 
     def connection_lost(self) -> None:
-        """The transport is gone. Raises ProtocolError when that cut a stream, after its events."""
+        """Ends the connection when the transport has ended. If that has cut a stream, raises
+        ProtocolError behind the events."""
         try:
             self._engine.eof()
         finally:
             self._tell()
 
     def data_received(self, data: bytes) -> None:
-        """Octets from the transport. Raises ProtocolError, after the events, if they were wrong,
-        WouldBlock when too much is kept already (nothing was taken), Disconnected after the end."""
+        """Parses bytes from the transport and reports the events.
+
+        Raises ProtocolError, behind the events, when the bytes violate the protocol; WouldBlock
+        when too many bytes are kept already, and none of `data` was taken; Disconnected after the
+        end of the connection.
+        """
         data = bytes(data)
         self._tell(self._engine.feed(data), data)
 
     def shutdown(self, *, final: bool = True) -> None:
-        """No new streams; on_close when those that are open have ended. On HTTP/2, without `final`
-        this is only announced, and nothing refused yet (RFC 9113 section 6.8)."""
+        """Takes no new streams, and calls on_close() when the open streams have ended.
+
+        On HTTP/2 without `final` the end is only announced to the peer, and new streams are still
+        taken (RFC 9113 section 6.8).
+        """
         self._engine.shutdown(final=final)
         self._tell()
 
     @property
     def settings_unacked(self) -> int:
-        """How many SETTINGS frames of ours the peer has not acknowledged; a caller that waited too
-        long ends the connection by write_reset(0, CNO_RST_SETTINGS_TIMEOUT)."""
+        """The number of local SETTINGS frames that the peer has not acknowledged. A caller that has
+        waited too long ends the connection by write_reset(0, CNO_RST_SETTINGS_TIMEOUT)."""
         return self._engine.settings_unacked
 
     @property
@@ -155,31 +168,34 @@ class Connection:
 
     @property
     def pending(self) -> int:
-        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
-        data_received(b"") goes on with them."""
+        """The number of bytes that are kept until an HTTP/1 exchange is over or its tunnel is
+        granted. After that data_received(b"") parses them."""
         return self._engine.pending
 
     @property
     def refused(self) -> tuple[str, bytes] | None:
-        """In on_fault of a server: method and target of the request that was refused, each empty
-        where it is not known or malformed. None when the fault was not about the head of a request,
-        and outside of on_fault."""
+        """Within on_fault() of a server: method and target of the request that was refused.
+
+        Either is empty if it is not known or malformed. None for a fault that is not in the head of
+        a request, and outside of on_fault().
+        """
         return self._refused
 
     def open_flow(self, stream: int, size: int) -> None:
-        """With manual_flow: `size` octets of this stream's body were used up. Nothing where there
-        is no window: on HTTP/1, and when the stream has ended."""
+        """With manual_flow(): reopens the window of a stream by the `size` bytes of its body that
+        were read. Does nothing on HTTP/1 and for a stream that has ended."""
         self._engine.open_flow(stream, size)
         self._tell()
 
     def priority(self, stream: int) -> tuple[int, bool]:
-        """Urgency (0 first, 7 last) and whether the response is incremental (RFC 9218)."""
+        """Returns the priority of a request (RFC 9218): its urgency (0 first, 7 last) and whether
+        the client can use parts of the response."""
         return self._engine.priority(stream)
 
     # ---- writing ------------------------------------------------------------------------------
     @property
     def next_stream(self) -> int:
-        """The id for the next request, or on a server for the next push."""
+        """The id of the next request, or on a server of the next push."""
         return self._engine.next_stream
 
     @property
@@ -190,11 +206,13 @@ class Connection:
     def write_head(
         self, stream: int, code: int, method: str, path: str, headers: Headers, final: bool
     ) -> None:
-        """A response head, or with code 0 a request head; 1xx may come before the final one.
+        """Writes a response head, or a request head if `code` is 0. Heads with 1xx may come in
+        front of the final response head. `final`: the message has no body.
 
-        Raises, as all that write do, StreamGone when the stream has ended, UsageError for what
-        cannot be sent, and Disconnected after the end of the connection: nothing was written then,
-        and nothing else is harmed. WouldBlock when a request has to wait for its turn.
+        All methods that write raise StreamGone when the stream has ended, UsageError for a message
+        that HTTP does not allow, and Disconnected after the end of the connection. Nothing was
+        written then, and other streams are not affected. This method also raises WouldBlock for a
+        request that has to wait for its turn.
         """
         blob = packed(headers)
         self._engine.head(stream, code, as_octets(method), as_octets(path), blob, final)
@@ -210,8 +228,11 @@ class Connection:
         data: bytes,
         final: bool,
     ) -> int:
-        """write_head and then write_data in one: returns how many octets of `data` were taken.
-        Content-Length is checked against them before anything is written. Raises as they do."""
+        """Writes a head and the body behind it, as write_head() and then write_data() would.
+
+        Returns how many bytes of `data` were taken. Content-Length is compared with `data` before
+        anything is written. Raises the exceptions of both methods.
+        """
         blob = packed(headers)
         taken = self._engine.message(
             stream, code, as_octets(method), as_octets(path), blob, data, final
@@ -220,57 +241,71 @@ class Connection:
         return taken
 
     def write_push(self, stream: int, method: str, path: str, headers: Headers) -> None:
-        """Promises a response to a request that the client of `stream` will want; does nothing
-        where that is impossible or unwanted. Raises UsageError for what is no request."""
+        """Promises a response to a request that the client has not made, together with `stream`.
+
+        Does nothing on HTTP/1, and when the client does not want pushes. Raises UsageError for a
+        request that HTTP does not allow.
+        """
         self._engine.push(stream, as_octets(method), as_octets(path), packed(headers))
         self._tell()
 
     def write_data(self, stream: int, data: bytes, final: bool) -> int:
-        """Returns how many octets were taken; wait for on_flow_increase to write the others.
-        Raises as write_head does, WouldBlock for a tunnel that is not granted yet."""
+        """Writes a part of a body. With `final` the body ends, if all bytes were taken.
+
+        Returns how many bytes were taken. The rest can be written after on_flow_increase(). Raises
+        the exceptions of write_head(), and WouldBlock for a tunnel that is not granted yet.
+        """
         taken = self._engine.write(stream, data, final)
         self._tell()
         return taken
 
     def write_tail(self, stream: int, trailers: Headers) -> None:
-        """Ends a message with trailers; HTTP/1 drops them unless the body is chunked. Raises as
-        write_head does."""
+        """Ends a message with trailers, which HTTP/1 drops unless the body is chunked. Raises the
+        exceptions of write_head()."""
         self._engine.tail(stream, packed(trailers))
         self._tell()
 
     def write_reset(self, stream: int, code: int) -> None:
-        """Ends a stream; stream 0 is all and the connection, or with NO_ERROR a shutdown. Raises
-        StreamGone."""
+        """Resets a stream with a code of RFC 9113 section 7; on HTTP/1 ends the connection.
+
+        Stream 0 stands for all streams and the connection; with CNO_RST_NO_ERROR that is a
+        shutdown(). Raises StreamGone.
+        """
         self._engine.reset(stream, code)
         self._tell()
 
     def write_ping(self, payload: bytes) -> None:
-        """PING with eight octets; on_pong brings them back. HTTP/1 has none. Raises ValueError for
-        another number of octets."""
+        """Sends a PING with eight bytes; on_pong() gets the same bytes when the peer answers.
+
+        Does nothing on HTTP/1. Raises ValueError for another number of bytes.
+        """
         self._engine.ping(payload)
         self._tell()
 
     # ---- events -------------------------------------------------------------------------------
 
     def on_writev(self, chunks: list[bytes]) -> None:
-        """Octets for the transport."""
+        """Called with bytes for the transport."""
 
     def on_close(self) -> None:
-        """Nothing more will be said: close the transport when all is written."""
+        """Called when neither side will send any more: the transport can be closed behind the
+        output."""
 
     def on_stream_start(self, stream: int) -> None:
-        """A stream begins."""
+        """Called when a stream begins."""
 
     def on_stream_end(self, stream: int, code: int, side: int) -> None:
-        """A stream ended: 0 after a complete exchange, else a code of RFC 9113 section 7."""
+        """Called when a stream has ended. `code` is 0 after a complete exchange, else a code of
+        RFC 9113 section 7; `side` is the side that has ended the stream."""
 
     def on_flow_increase(self, stream: int) -> None:
-        """More may be written on a stream, or (0) on all."""
+        """Called when there is room for more data on a stream, or (0) on all streams."""
 
     def on_message_head(
         self, stream: int, code: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
-        """A request (code 0) or response; a response's method is its HTTP/1 reason phrase."""
+        """Called with the head of a request (code 0) or of a response. `method` of a response is
+        the reason phrase of HTTP/1."""
 
     def on_raw_head(
         self,
@@ -281,57 +316,65 @@ class Connection:
         headers: Fields,
         flags: int,  # noqa: ARG002
     ) -> None:
-        """The same in octets, with CNO_MESSAGE_* flags: told instead of on_message_head, which this
-        calls with all that decoded as UTF-8, or else latin-1."""
+        """Called with the head of a message as bytes, and with CNO_MESSAGE_* flags.
+
+        The default decodes the head (UTF-8, or else latin-1) and calls on_message_head().
+        """
         self.on_message_head(stream, code, as_text(method), as_text(path), pairs(headers))
 
     def on_upgrade(self, stream: int) -> None:
-        """Behind the head of a request for a tunnel (CONNECT, or Upgrade where that is offered),
-        and of the response that grants one: from there on the data of the stream has no framing."""
+        """Called behind the head of a request for a tunnel, and of the response that grants one.
+
+        A request asks for a tunnel by CONNECT, or by Upgrade if the server offers upgrades. The
+        data of a tunnel has no framing.
+        """
 
     def on_message_tail(self, stream: int, trailers: list[tuple[str, str]] | None) -> None:
-        """The message is complete. None: it had no trailer section."""
+        """Called when a message is complete. None: the message has no trailer section."""
 
     def on_raw_tail(self, stream: int, trailers: Fields | None) -> None:
-        """The same in octets: told instead of on_message_tail, which this calls."""
+        """Called with the trailers as bytes. The default calls on_message_tail()."""
         self.on_message_tail(stream, None if trailers is None else pairs(trailers))
 
     def on_message_data(self, stream: int, data: bytes) -> None:
-        """A part of a body."""
+        """Called with a chunk of a body."""
 
     def on_message_push(
         self, stream: int, parent: int, method: str, path: str, headers: list[tuple[str, str]]
     ) -> None:
-        """The server will answer a request that was not made; write_reset(stream) declines."""
+        """Called when the server promises a response to a request that was not made. The response
+        comes on `stream`; write_reset() of that stream declines it."""
 
     def on_raw_push(
         self, stream: int, parent: int, method: bytes, path: bytes, headers: Fields
     ) -> None:
-        """The same in octets: told instead of on_message_push, which this calls."""
+        """Called with a promised request as bytes. The default calls on_message_push()."""
         self.on_message_push(stream, parent, as_text(method), as_text(path), pairs(headers))
 
     def on_settings(self) -> None:
-        """The peer's settings have changed."""
+        """Called when the settings of the peer have come or changed."""
 
     def on_pong(self, payload: bytes) -> None:
-        """The answer to a PING."""
+        """Called with the payload of a PING that the peer has answered."""
 
     def on_priority(self, stream: int, urgency: int, incremental: bool) -> None:
-        """The client wants the response to one request in another order now (RFC 9218)."""
+        """Called when the client has changed the priority of a request (RFC 9218)."""
 
     def on_fault(self, stream: int, error: ProtocolError) -> None:
-        """Something the peer sent was refused: on one stream, which ends, or (0) with the whole
-        connection; then the call raises `error` as well. For logs."""
+        """Called for logs when the peer has violated the protocol. The fault ends one stream, or
+        (0) the whole connection; in the latter case the call also raises `error`."""
 
-    # ---- telling ------------------------------------------------------------------------------
+    # ---- reporting ----------------------------------------------------------------------------
 
     def _tell(self, events: Iterable[Event] = (), data: bytes = b"") -> None:
-        """Hands out the output, and then the events in order. A call from within an event only adds
-        to what is to be told."""
+        """Reports the output, and then the events in order.
+
+        A call from within an event only appends its own events; the outermost call reports them.
+        """
         for event in (*events, *self._engine.events()):
             self._untold.extend(_parts(event, data))
-        if octets := self._engine.output():
-            self.on_writev([octets])
+        if output := self._engine.output():
+            self.on_writev([output])
         if self._telling:
             return
         self._telling = True
@@ -354,11 +397,11 @@ class Connection:
             try:
                 raise fault
             finally:
-                del fault  # whose traceback has this frame
+                del fault  # the traceback of the fault refers to this frame
 
 
 def _parts(event: Event, data: bytes) -> Iterator[Event]:
-    """One event of the engine as those of `Connection`; `data` is what DATA is a slice of."""
+    """Splits an event of the engine into the events of `Connection`. DATA is a slice of `data`."""
     kind, stream = event[:2]
     if kind == CNO_EVENT_HEAD:
         flags, code, method, target, _, _, fields = event[2:]
@@ -372,7 +415,8 @@ def _parts(event: Event, data: bytes) -> Iterator[Event]:
     elif kind == CNO_EVENT_DATA:
         yield (kind, stream, event[3] if event[2] < 0 else data[event[2] : event[3]])
     elif kind == CNO_EVENT_END:
-        yield (kind, stream, event[2] & 0xFFFFFFFF, event[3])  # it crosses as a signed number
+        # The engine marshals the code as a signed number of 32 bits.
+        yield (kind, stream, event[2] & 0xFFFFFFFF, event[3])
     elif kind == CNO_EVENT_PUSH:
         yield (CNO_EVENT_START, stream)
         yield (kind, stream, event[2], as_octets(event[3]), event[4], event[5])

@@ -1,1 +1,1 @@
-"""What crosses to the compiled engine: the binding, its events, its errors, header fields."""
+"""The binding to libcno, the engine in C: connections, events, errors, fields."""

@@ -1,6 +1,8 @@
-"""The compiled engine: the only module that sees it.
+"""The engine behind cffi: Engine is one connection, and Defaults are fields for many engines.
 
-One call in, one list of events and one run of octets out; csrc/batch.h says what the events are.
+Each call takes bytes or a message and leaves a list of events and a run of output; csrc/batch.h
+describes the events. Other modules read constants of the C library (events.py), but only this one
+and cno.engine._fast call its functions.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from cno.engine.errors import (
 )
 from cno.engine.events import Event
 
-# Where the functions are that cno.engine._fast calls past cffi, and the size of what they take.
+# For cno.engine._fast, which calls these functions without cffi: their addresses, behind the size
+# of their first argument.
 ADDRESSES: tuple[int, ...] = (
     ffi.sizeof("struct cno_batch_t"),
     *(
@@ -41,10 +44,10 @@ ADDRESSES: tuple[int, ...] = (
 if fast.MODULE is not None:
     fast.MODULE.connect(ADDRESSES)
 
-# Parts of a lent body that one write can have: frames of HTTP/2.
+# Views of a lent body that one call of lend() can make: one for each DATA frame of HTTP/2.
 VIEWS = 80
 
-# What every request calls.
+# Names of the module, because every request needs them and a lookup in `lib` takes longer.
 _consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
 
 # ---- errors ------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ _ERRORS: dict[int, type[Error]] = {
 
 
 def _error() -> Error:
-    """The last error of this thread as an exception."""
+    """Makes an exception of the last error of the engine in this thread."""
     error = lib.cno_error()
     reason = ffi.string(error.reason).decode()
     text = ffi.string(error.text).decode("utf-8", "replace")
@@ -80,12 +83,13 @@ def _assign(struct: Any, members: dict[str, int], what: str) -> None:
         except AttributeError:
             raise TypeError(f"there is no {what} {name!r}") from None
         except OverflowError:
-            raise UsageError(f"{name} is out of its range", f"bad-{what}") from None
+            raise UsageError(f"{what} {name} is out of range", f"bad-{what}") from None
 
 
 # ---- the engine --------------------------------------------------------------------------------
 
-# What the collector found while it was at work: other finalizers of that garbage may still use it.
+# Pointers that became garbage while the garbage collector is at work, with the functions that free
+# them. They are freed behind the collection: finalizers of other garbage may still use them.
 _found: list[tuple[Any, Any]] = []
 _collecting = False
 
@@ -103,14 +107,15 @@ if hasattr(gc, "callbacks"):
 
 
 def _owned(pointer: Any, free: Any) -> Any:
-    """`pointer`, freed with the object that this returns. Raises MemoryError for NULL."""
+    """Returns an object that frees `pointer` at its end. Raises MemoryError for NULL."""
     if not pointer:
         raise MemoryError
     return ffi.gc(pointer, lambda p: _found.append((free, p)) if _collecting else free(p))
 
 
 class Defaults:
-    """Fields that every answer gets unless the application set them; shared by many engines."""
+    """Fields for every response in which the application has not set them. Many engines share one
+    Defaults."""
 
     __slots__ = ("handle",)
 
@@ -119,16 +124,18 @@ class Defaults:
         self.set(fields)
 
     def set(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
-        """Replaces all. Raises UsageError for more than 16, or octets that no field can hold."""
+        """Replaces all fields. Raises UsageError for more than 16 fields, and for a name or value
+        that HTTP does not allow."""
         blob = dumps(list(fields), 2)
         _check(lib.cno_defaults_set(self.handle, blob, len(blob)))
 
 
 class Engine:
-    """One connection of the engine, the events it has to tell and the octets it has to send.
+    """One connection of the engine, with its untold events and its output.
 
-    Every method may leave octets behind, which `output` takes, and events, which `feed` returns and
-    `events` takes: tuples as csrc/batch.h lists them, the kind (CNO_EVENT_*) first.
+    Every method may leave output, which output() takes, and events, which feed() returns and
+    events() takes. Events are tuples, as csrc/batch.h lists them, with the kind (CNO_EVENT_*)
+    first. Methods raise UsageError for a call that the contract of the engine forbids.
     """
 
     __slots__ = ("_defaults", "address", "batch", "conn")
@@ -141,15 +148,16 @@ class Engine:
         gateway: bool = False,
         defaults: Defaults | None = None,
     ) -> None:
-        """`serving` makes the caller answerable for the windows of streams (`open_flow`) and for
-        knowing when it has said all (CNO_BATCH_QUIET); `gateway` shapes requests for an application
-        server that is (CNO_BATCH_GATEWAY)."""
+        """With `serving` the caller reopens the windows of streams by open_flow(), and gets no END
+        event for a stream that ends with a complete message of the caller (CNO_BATCH_QUIET).
+        `gateway` implies `serving`, and prepares requests for ASGI: a decoded path, `host` for
+        `:authority` (CNO_BATCH_GATEWAY)."""
         kind = lib.CNO_SERVER if server else lib.CNO_CLIENT
         serving = serving or gateway
         flags = (lib.CNO_BATCH_QUIET if serving else 0) | (lib.CNO_BATCH_GATEWAY if gateway else 0)
         self.batch = _owned(lib.cno_batch_new(kind, flags), lib.cno_batch_free)
         self.conn = ffi.addressof(self.batch, "conn")
-        # Of the batch, which lives as long as this object.
+        # For cno.engine._fast. The batch lives as long as this object.
         self.address = int(ffi.cast("uintptr_t", self.batch))
         if serving:
             self.manual_flow()
@@ -158,28 +166,28 @@ class Engine:
             self.batch.defaults = defaults.handle
 
     def configure(self, **settings: int) -> None:
-        """Changes settings of ours by name (`struct cno_settings_t`).
+        """Changes settings of the local side by their names in `struct cno_settings_t`.
 
-        Raises UsageError when one is out of its range, WouldBlock until those before are
-        acknowledged, TypeError for a name that is none.
+        Raises UsageError for a value that is out of range, WouldBlock while the peer has not
+        acknowledged earlier settings, and TypeError for an unknown name.
         """
         new = ffi.new("struct cno_settings_t *", self.conn.settings[lib.CNO_LOCAL])
         _assign(new, settings, "setting")
         _check(lib.cno_configure(self.conn, new))
 
     def limit(self, **limits: int) -> None:
-        """Changes limits by name (`struct cno_limits_t`), before `begin`.
+        """Changes limits by their names in `struct cno_limits_t`, before begin().
 
-        Raises UsageError when one is out of its range or it is too late, TypeError for a name that
-        is none; nothing has changed then.
+        Raises UsageError for a value that is out of range and after begin(), and TypeError for an
+        unknown name. After an exception all limits are as they were.
         """
         new = ffi.new("struct cno_limits_t *")
         _assign(new, limits, "limit")
         _check(lib.cno_limit(self.conn, new))
 
     def manual_flow(self, *, connection: bool = False) -> None:
-        """Windows of streams, and with `connection` that of the connection, are reopened by
-        `open_flow` alone. Before `begin`."""
+        """Leaves it to open_flow() to reopen the windows of streams, and with `connection` the
+        window of the connection as well. Has to be called before begin()."""
         self.conn.options |= lib.CNO_MANUAL_FLOW
         if connection:
             self.conn.options |= lib.CNO_MANUAL_CONNECTION_FLOW
@@ -192,10 +200,13 @@ class Engine:
         offer_upgrade: bool = False,
         h2c: bool = False,
     ) -> None:
-        """The transport is up. Without `prior_knowledge` an HTTP/1 server never turns to HTTP/2 at
-        its preface; with `offer_upgrade` it is told of requests for a tunnel by Upgrade, whose end
-        comes when they are answered. `h2c` lets HTTP/1 turn to HTTP/2 by Upgrade (RFC 7540
-        section 3.2)."""
+        """Begins the connection, once the transport is connected.
+
+        Without `prior_knowledge` an HTTP/1 server takes the preface of HTTP/2 for a bad request.
+        With `offer_upgrade` HEAD events of a server show requests for a tunnel by Upgrade, whose
+        TAIL then comes when they are answered. `h2c` allows the change to HTTP/2 by Upgrade
+        (RFC 7540 section 3.2).
+        """
         if not prior_knowledge:
             self.conn.options |= lib.CNO_NO_PRIOR_KNOWLEDGE
         if offer_upgrade:
@@ -207,45 +218,46 @@ class Engine:
         self.batch.version = version
 
     def feed(self, data: bytes) -> Sequence[Event]:
-        """Octets of the transport. What the peer did wrong is told by a FAULT event, not raised."""
+        """Parses bytes from the transport. A violation of the protocol is reported by a FAULT event
+        and not raised."""
         if _consume(self.batch, data, len(data)) < 0:
             self.raise_unless_told()
         return self.events()
 
     def raise_unless_told(self) -> None:
-        """Raises the last error unless it is the peer's, of which a FAULT event tells."""
+        """Raises the last error, unless a FAULT event reports it as an error of the peer."""
         error = _error()
         try:
             if not isinstance(error, ProtocolError):
                 raise error
         finally:
-            del error  # whose traceback has this frame
+            del error  # the traceback of the error refers to this frame
 
     def error(self) -> Error:
-        """The last error of this thread."""
+        """Returns the last error of this thread as an exception."""
         return _error()
 
     def events(self) -> Sequence[Event]:
-        """What has happened and was not told yet: after calls other than `feed`."""
+        """Takes the events that methods other than feed() have left."""
         size: int = self.batch.events_size
         if not size:
             return ()
-        # A copy, because what runs during the decoding may call the engine.
-        octets = _buffer(self.batch.events, size)[:]
+        # A copy, because loads() may run finalizers, which may call the engine.
+        marshalled = _buffer(self.batch.events, size)[:]
         self.batch.events_size = 0
-        # They are the engine's own, whatever the peer sent.
-        events: list[Event] = loads(octets)  # noqa: S302
+        # The engine has marshalled the events itself, whatever the peer has sent.
+        events: list[Event] = loads(marshalled)  # noqa: S302
         return events
 
     def output(self) -> bytes:
-        """Takes the octets that are to be sent."""
+        """Takes the bytes for the transport."""
         batch = self.batch
         size: int = batch.out_size
         if not size:
             return b""
         batch.out_size = 0
-        octets: bytes = _buffer(batch.out, size)[:]
-        return octets
+        output: bytes = _buffer(batch.out, size)[:]
+        return output
 
     @property
     def http2(self) -> bool:
@@ -253,12 +265,12 @@ class Engine:
         return bool(self.batch.version == 2)
 
     def answer(self, stream: int, status: int, fields: bytes, body: bytes, total: int) -> int:
-        """A response head with the default fields, and its body or the first part of it.
+        """Writes a response head with the default fields, and the body or its first part.
 
-        `fields` is marshal.dumps([(name, value), ...], 2), `total` the size of the whole body or -1
-        while it is not known. Returns how many octets of the body were taken.
+        `fields` is marshal.dumps([(name, value), ...], 2). `total` is the size of the whole body,
+        or -1 when the size is not known. Returns how many bytes of the body were taken.
 
-        Raises UsageError (nothing was written), StreamGone or Disconnected.
+        Raises UsageError (nothing was written then), StreamGone or Disconnected.
         """
         taken: int = _answer(
             self.batch, stream, status, fields, len(fields), body, len(body), total
@@ -268,8 +280,10 @@ class Engine:
         return taken
 
     def write(self, stream: int, data: Any, final: bool) -> int:
-        """A part of a body: any object with a buffer. Returns how many octets were taken; `final`
-        only counts if all were."""
+        """Writes a part of a body, which is any object with a buffer, and copies it.
+
+        Returns how many bytes were taken. With `final` the body ends, if all bytes were taken.
+        """
         buffer = data if type(data) is bytes else ffi.from_buffer(data)
         taken: int = lib.cno_write_data(self.conn, stream, buffer, len(buffer), final)
         if taken < 0:
@@ -279,8 +293,10 @@ class Engine:
     def lend(
         self, stream: int, data: bytes, at: int, size: int, final: bool, output: list[Any]
     ) -> int:
-        """As write(), for data[at : at + size]. Nothing of that is copied: all that is to be sent
-        by now is appended to `output`, as bytes and views of `data`."""
+        """Writes data[at : at + size] as write() does, but without a copy.
+
+        Appends all output of the engine to the list `output`, in order: bytes, and views of `data`.
+        """
         if fast.MODULE is not None:
             taken: int = fast.MODULE.lend(self.address, stream, data, at, size, final, output)
             return taken if taken >= 0 else _check(taken)
@@ -301,7 +317,7 @@ class Engine:
     def head(
         self, stream: int, code: int, method: bytes, path: bytes, fields: bytes, final: bool
     ) -> None:
-        """A head as it is, without default fields. Code 0 is a request."""
+        """Writes a head without default fields: a request if `code` is 0, else a response."""
         _check(
             lib.cno_batch_head(
                 self.batch,
@@ -327,8 +343,8 @@ class Engine:
         data: Any,
         final: bool,
     ) -> int:
-        """A head and the body behind it, as `head` and then `write` in one. Returns how many octets
-        of the body were taken."""
+        """Writes a head and the body behind it, as head() and then write() would. Returns how many
+        bytes of the body were taken."""
         buffer = ffi.from_buffer(data)
         taken: int = lib.cno_batch_message(
             self.batch,
@@ -347,7 +363,8 @@ class Engine:
         return _check(taken)
 
     def push(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
-        """Promises a response, where that is possible and wanted."""
+        """Promises a response (PUSH_PROMISE). Does nothing on HTTP/1, and when the client does not
+        want pushes."""
         _check(
             lib.cno_batch_push(
                 self.batch, parent, method, len(method), path, len(path), fields, len(fields)
@@ -355,35 +372,39 @@ class Engine:
         )
 
     def tail(self, stream: int, fields: bytes) -> None:
-        """Ends a message with trailers."""
+        """Ends the body of a message with trailers, which are marshalled as for answer()."""
         _check(lib.cno_batch_tail(self.batch, stream, fields, len(fields)))
 
     def reset(self, stream: int, code: int) -> None:
-        """Ends a stream (RFC 9113 section 7); on HTTP/1 the connection. Raises StreamGone."""
+        """Resets a stream with a code of RFC 9113 section 7; on HTTP/1 ends the connection. Raises
+        StreamGone."""
         _check(lib.cno_write_reset(self.conn, stream, code))
 
     def ping(self, payload: bytes) -> None:
-        """PING with eight octets, which a PONG event brings back."""
+        """Sends a PING with eight bytes. A PONG event has the same bytes when the peer answers."""
         if len(payload) != 8:
-            raise ValueError("the payload of a PING has eight octets")
+            raise ValueError(f"the payload of a PING has 8 bytes, not {len(payload)}")
         _check(lib.cno_write_ping(self.conn, payload))
 
     def priority(self, stream: int) -> tuple[int, bool]:
-        """Urgency (0 first, 7 last) and whether parts are of use (RFC 9218), as the client of a
-        stream said it last; (3, False) if it did not."""
+        """Returns the priority that the client has given to a stream last (RFC 9218).
+
+        The priority is the urgency (0 first, 7 last) and whether the client can use parts of the
+        response; (3, False) if the client has given none.
+        """
         priority = lib.cno_priority(self.conn, stream)
         return priority.urgency, bool(priority.incremental)
 
     def open_flow(self, stream: int, size: int) -> None:
-        """`size` octets of this stream's body were used up."""
+        """Reopens the window of a stream by the `size` bytes of its body that were read."""
         _check(lib.cno_open_flow(self.conn, stream, size))
 
     def shutdown(self, *, final: bool) -> None:
-        """No new streams; see cno_shutdown."""
+        """Ends the connection when the open streams have ended; see cno_shutdown."""
         _check(lib.cno_shutdown(self.conn, final))
 
     def eof(self) -> None:
-        """The transport has ended. Raises ProtocolError when that cut a stream."""
+        """Called when the transport has ended. Raises ProtocolError if that has cut a stream."""
         _check(lib.cno_eof(self.conn))
 
     @property
@@ -393,25 +414,24 @@ class Engine:
 
     @property
     def settings_unacked(self) -> int:
-        """How many SETTINGS frames of ours the peer has not acknowledged."""
+        """The number of local SETTINGS frames that the peer has not acknowledged."""
         count: int = lib.cno_settings_unacked(self.conn)
         return count
 
     @property
     def head_begun(self) -> bool:
-        """Whether a part of a head is kept until the rest of it comes; on HTTP/1 also of a line
-        within a chunked body."""
+        """Whether a head has begun and is not complete; on HTTP/1 also a line of a chunked body."""
         return bool(self.conn.head_scanned or self.conn.block_stream)
 
     @property
     def pending(self) -> int:
-        """How many octets are kept until an HTTP/1 exchange is over, or its tunnel is granted: then
-        `feed(b"")` goes on with them."""
+        """The number of bytes that are kept until an HTTP/1 exchange is over or its tunnel is
+        granted. After that feed(b"") parses them."""
         size: int = lib.cno_pending(self.conn)
         return size
 
     @property
     def next_stream(self) -> int:
-        """The id for the next request, or on a server for the next push."""
+        """The id of the next request, or on a server of the next push."""
         stream: int = lib.cno_next_stream(self.conn)
         return stream

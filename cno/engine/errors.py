@@ -1,13 +1,14 @@
-"""What the engine raises."""
+"""The exceptions that the engine raises."""
 
 from __future__ import annotations
 
 
 class Error(ConnectionError):
-    """What the engine refused.
+    """The base class: the engine has refused a call or its input.
 
-    `reason` is a stable word; `wire` is what the peer was told (an RFC 9113 section 7 code or an
-    HTTP status, 0 for nothing); `offset` counts octets of input.
+    `reason` is a stable word of docs/engine.md. `wire` is the code that the peer was sent: of RFC
+    9113 section 7, or an HTTP status, or 0 for none. `offset` is the number of bytes of input in
+    front of the error.
     """
 
     def __init__(self, text: str, reason: str = "", wire: int = 0, offset: int = 0) -> None:
@@ -18,23 +19,23 @@ class Error(ConnectionError):
 
 
 class ProtocolError(Error):
-    """The peer broke the protocol. Where this is raised, the connection is over."""
+    """The peer has violated the protocol. A call that raises this has ended the connection."""
 
 
 class UsageError(Error):
-    """The caller did what the contract forbids. Nothing was sent."""
+    """The call violates the contract of the engine. Nothing was sent."""
 
 
 class StreamGone(Error):
-    """The stream has ended, or never was. Only this call fails."""
+    """The stream has ended, or has never existed. Other streams are not affected."""
 
 
 class WouldBlock(Error):
-    """Not now: try again after the next event."""
+    """The call is not possible yet, and may be made again after the next event."""
 
 
 class Disconnected(Error):
-    """The connection takes no more."""
+    """The connection has ended, or takes no new streams."""
 
 
 class OutOfMemory(Error, MemoryError):

@@ -1,6 +1,6 @@
-"""What the engine tells, and what it is told, by the names of the C headers.
+"""Constants of the C headers: kinds of events, positions in a HEAD event, flags and codes.
 
-An event is a tuple: its kind (EVENT_*), a stream id, and what csrc/batch.h lists for its kind.
+An event is a tuple of its kind (EVENT_*), a stream id, and the items that csrc/batch.h lists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONSTANTS: dict[str, int] = {
     if name.startswith("CNO_") and isinstance(value := getattr(lib, name), int)
 }
 
-# Kinds of event.
+# Kinds of events.
 EVENT_START: int = CONSTANTS["CNO_EVENT_START"]
 EVENT_HEAD: int = CONSTANTS["CNO_EVENT_HEAD"]
 EVENT_DATA: int = CONSTANTS["CNO_EVENT_DATA"]
@@ -32,7 +32,7 @@ EVENT_FAULT: int = CONSTANTS["CNO_EVENT_FAULT"]
 EVENT_CLOSE: int = CONSTANTS["CNO_EVENT_CLOSE"]
 EVENT_PRIORITY: int = CONSTANTS["CNO_EVENT_PRIORITY"]
 
-# Where the items of an EVENT_HEAD are.
+# Indexes of the items of an EVENT_HEAD.
 HEAD_STREAM: int = CONSTANTS["CNO_HEAD_STREAM"]
 HEAD_FLAGS: int = CONSTANTS["CNO_HEAD_FLAGS"]
 HEAD_CODE: int = CONSTANTS["CNO_HEAD_CODE"]
@@ -50,7 +50,7 @@ MESSAGE_HTTP1_0: int = CONSTANTS["CNO_MESSAGE_HTTP1_0"]
 BATCH_START: int = CONSTANTS["CNO_BATCH_START"]
 BATCH_WEBSOCKET: int = CONSTANTS["CNO_BATCH_WEBSOCKET"]
 
-# Which side an EVENT_END came from.
+# The side of an EVENT_END that the peer has caused.
 REMOTE: int = CONSTANTS["CNO_REMOTE"]
 
 # Codes of RST_STREAM and GOAWAY (RFC 9113 section 7).

@@ -1,6 +1,7 @@
-"""The compiled twins of small classes and functions, cno.engine._fast, where they are there.
+"""Imports cno.engine._fast, which has compiled twins of small classes and functions.
 
-With CNO_NO_EXTENSIONS in the environment they are not used.
+cno works without the module, more slowly. The environment variable CNO_NO_EXTENSIONS turns the
+module off.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# The module, or None, and why it is None.
+# The module; or None, and the reason for that as a text.
 MODULE: Any = None
 WHY_NOT = ""
 

@@ -1,4 +1,4 @@
-"""Fields between Python's strings and the octets of the wire."""
+"""Header and trailer fields as str, as bytes, and marshalled for the engine."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from marshal import dumps
 from typing import TypeAlias
 
-# As a caller may give them, and as the engine tells them.
+# Fields as callers may give them, and fields as the engine reports them.
 Headers: TypeAlias = Iterable[tuple[str | bytes, str | bytes]]
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
-# Fields behind a body: a function is asked for them when it is complete.
+# Trailer fields, or a function that returns them and is called when the body is complete.
 Trailers: TypeAlias = "Headers | Callable[[], Headers] | None"
 
 
 def as_text(value: bytes) -> str:
-    """Fields are UTF-8 or, where they are not, latin-1 (RFC 9110 section 5.5)."""
+    """Decodes a name or value as UTF-8, or else as latin-1 (RFC 9110 section 5.5)."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -23,37 +23,37 @@ def as_text(value: bytes) -> str:
 
 
 def as_octets(value: str | bytes) -> bytes:
-    """What is sent for a string."""
+    """Encodes a str as UTF-8; bytes stay as they are."""
     return value if isinstance(value, bytes) else value.encode()
 
 
 def pairs(fields: Fields) -> list[tuple[str, str]]:
-    """Fields as strings."""
+    """Returns fields as pairs of str."""
     return [(as_text(name), as_text(value)) for name, value in fields]
 
 
 def octet_pairs(headers: Headers) -> Fields:
-    """Fields as pairs of bytes."""
+    """Returns fields as pairs of bytes."""
     return [(as_octets(name), as_octets(value)) for name, value in headers]
 
 
 def packed(headers: Headers) -> bytes:
-    """Fields as the binding takes them."""
+    """Returns fields in the marshalled form that the methods of Engine take."""
     return dumps(octet_pairs(headers), 2)
 
 
 def lowered(headers: Headers) -> Fields:
-    """Fields to be sent, with names in lower case (RFC 9113 section 8.2)."""
+    """Returns fields as pairs of bytes with names in lower case (RFC 9113 section 8.2)."""
     return [(as_octets(name).lower(), as_octets(value)) for name, value in headers]
 
 
 def trailing(trailers: Headers | Callable[[], Headers]) -> bytes:
-    """Trailers as the binding takes them."""
+    """Returns trailers in the marshalled form that Engine.tail takes."""
     return packed(trailers() if callable(trailers) else trailers)
 
 
 class Head:
-    """A message's fields, as they came and as strings."""
+    """The fields of a message, as bytes and as str."""
 
     raw_headers: Fields
     _headers: list[tuple[str, str]] | None = None

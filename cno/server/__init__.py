@@ -1,1 +1,1 @@
-"""The server role: connections, requests of `cno.Server`, groups of connections. No ASGI."""
+"""The server: connections, groups of connections, replies, and the requests of `cno.Server`."""

@@ -1,6 +1,7 @@
-"""The connection of a server: requests come, each begins an exchange, and it ends in good order.
+"""The connection of a server: its exchanges, its timeouts and its end.
 
-Knows exchanges by what they let happen to them, and nothing of ASGI.
+A connection sees a request only through the protocol Exchange below. ASGI and handlers are the
+business of the adapters that implement Exchange.
 """
 
 from __future__ import annotations
@@ -30,134 +31,143 @@ from cno.server.reply import DONE, HELD, ClientDisconnected, Reply
 from cno.transport import connection
 from cno.transport.connection import Connection, peer_name
 
-# Seconds that the peer has to close after us, so that our last words are not lost to a reset.
+# Seconds that the client has to close its side after the server has closed its own. To close both
+# at once would make the kernel send a reset, and the client might lose the last bytes.
 LINGER = 2.0
 
-# Seconds between the two GOAWAYs of a shutdown, if the PING between them is not answered.
+# Seconds from the first GOAWAY of a shutdown to the second one, when the client does not answer the
+# PING between them.
 DRAIN = 1.0
 
 # The payload of the PING between two GOAWAYs.
 _DRAINED = b"draining"
 
-# What every task of a request is made with. Tasks start without a turn of the loop where the
-# interpreter can do that. Where it cannot, loggers do not show names of tasks either, and to make
-# one up is a thirtieth of a small request.
+# Arguments for the task of each request. From Python 3.12 on a task can start at once, without a
+# turn of the loop. Before 3.12 log records have no task names, and one fixed name saves the time in
+# which asyncio makes up a name for each task, which is a thirtieth of a small request.
 TASK: dict[str, Any] = (
     {"eager_start": True} if sys.version_info >= (3, 12) else {"name": "cno request"}
 )
 
 
 class Exchange(connection.Stream, Protocol):
-    """What a connection does to a request."""
+    """A request and the task that answers it, as the connection sees them.
+
+    "The application" below is that task: it runs an ASGI or WSGI application or a handler.
+    """
 
     reply: Reply
-    body_done: bool  # the client has said all
+    body_done: bool  # whether the whole request has come
 
     def begin(self) -> None:
-        """Has the request answered. At the end of that calls ServerConnection.returned."""
+        """Starts the application, which calls ServerConnection.returned at its end."""
 
     def cancel(self) -> None:
-        """Ends what answers the request: it is of no use any more."""
+        """Cancels the application."""
 
     def hang_up(self) -> None:
-        """The client says no more, but may still listen."""
+        """Called when the client has closed its sending side; the client may still be reading."""
 
     def wind_up(self) -> None:
-        """The server wants to end: a response that is made as things happen should end too."""
+        """Called when the server wants to end, so that an endless response can end in time."""
 
     def awaited(self) -> object | None:
-        """The reader that waits for more of the request's body, or None; another object after each
-        part, so that the timer sees progress."""
+        """Returns the future on which the application waits for more of the request's body, or
+        None. Each wait has a new future, so that the timer sees progress."""
 
 
 Opener = Callable[[Event], Exchange]
 
 
 class Openers(NamedTuple):
-    """What makes the exchanges of a connection, by the flags of a head."""
+    """The functions that make the exchanges of a connection from HEAD events."""
 
     request: Opener
-    websocket: Opener | None = None  # None: as any other request
+    websocket: Opener | None = None  # None: `request` is called for WebSockets too
 
 
 class Group(Protocol):
-    """What a connection is told by the group of connections that it belongs to."""
+    """The group of connections that a connection belongs to, as the connection sees it."""
 
     loop: asyncio.AbstractEventLoop
     http2: bool
     defaults: Defaults
     max_streams: int
 
-    # Seconds; all but the first are for ever when 0.
+    # Timeouts in seconds. 0 means no limit, except for keep_alive, where 0 closes at once.
     keep_alive: float
     head_timeout: float
     body_timeout: float
     write_timeout: float
 
     def opened(self, connection: ServerConnection) -> None:
-        """A connection has a transport."""
+        """Called when the transport of a connection is connected."""
 
     def openers(self, connection: ServerConnection) -> Openers:
-        """What begins an exchange for each request head of this connection, as it is now."""
+        """Returns the functions that make exchanges for the present version of HTTP."""
 
     def refused(self, connection: ServerConnection, fault: Event) -> None:
-        """The engine has refused something of the client, and answered it where it can be."""
+        """Called when the engine has refused input of the client, and has answered a refused
+        request where HTTP allows an answer."""
 
     def left(self, exchange: Exchange) -> None:
-        """A client has gone before its answer was complete, while the application still runs."""
+        """Called when a client has gone before its response was complete, while the application
+        still runs."""
 
     def closed(self, connection: ServerConnection) -> None:
-        """A connection has neither a transport nor an application running any more."""
+        """Called when a connection has neither a transport nor a running application any more."""
 
 
 class ServerConnection(Connection):
-    """A server connection.
+    """One connection of a server.
 
-    `running` are the exchanges whose application has not returned, `unfinished` counts those of
-    them that were not answered in full: an exchange that was reset keeps its place among
-    SETTINGS_MAX_CONCURRENT_STREAMS until its application returns (CVE-2023-44487), and one that was
-    answered does not (RFC 9113 section 5.1.2), whatever its application does then.
+    `running` has the exchanges whose application has not returned. `unfinished` counts those of
+    `running` whose response is not complete, and is what SETTINGS_MAX_CONCURRENT_STREAMS limits: an
+    exchange that was reset counts until its application returns, or a client could start any number
+    of applications by resets (CVE-2023-44487). An exchange with a complete response no longer
+    counts (RFC 9113 section 5.1.2), even while its application goes on.
     """
 
     gone_error = ClientDisconnected
     streams: dict[int, Exchange]
 
-    # What makes the replies of this connection.
+    # The class of the replies of this connection.
     make_reply: Any = Reply
 
     # Whether clients may ask for tunnels of other protocols: by Upgrade on HTTP/1 (RFC 9110 section
-    # 7.8), by CONNECT with :protocol on HTTP/2 (RFC 8441).
+    # 7.8), and by CONNECT with :protocol on HTTP/2 (RFC 8441).
     upgrades = False
 
     def __init__(self, group: Group, *, gateway: bool = True) -> None:
-        """`gateway` shapes requests for an application server."""
+        """With `gateway` the engine prepares requests for ASGI: a decoded path, `host` fields."""
         engine = Engine(server=True, serving=True, gateway=gateway, defaults=group.defaults)
         super().__init__(group.loop, engine)
         self.group = group
         self.answer = engine.answer
-        self.open_request: Opener  # for the next request head
+        self.open_request: Opener  # see Openers
         self.open_websocket: Opener | None
         self._max_streams = group.max_streams
         self.running: set[Exchange] = set()
         self.unfinished = 0
-        self.gone = False  # the transport is
-        self.server: tuple[str, int | None] | None = None
+        self.gone = False  # whether the transport is closed
+        self.server: tuple[str, int | None] | None = None  # the own address of the connection
         self.scheme = "http"
         self.http_version = "1.1"
-        self._unread = False  # the peer may be sending what we will not read
-        self._busy = False  # since the last tick
-        self._draining = False  # between the two GOAWAYs
+        self._unread = False  # whether the client may be sending data that will not be read
+        self._busy = False  # whether a request has come since the last tick
+        self._draining = False  # whether the first GOAWAY was sent and the second was not
+        # Times of the loop's clock; see tick().
         now = self.loop.time()
-        self._deadline = now + (group.head_timeout or math.inf)  # for something to happen
-        self._head_since = now  # a head is under way
-        self._taken_at = now  # the client has read of what waits for it
-        self._untaken = 0  # bytes, at the last tick
-        self._waits: dict[object, float] = {}  # since when things wait for the client
+        self._deadline = now + (group.head_timeout or math.inf)  # the end of an idle connection
+        self._head_since = now  # when the head that is not complete began, or the last tick
+        self._taken_at = now  # when the client was last seen to read output
+        self._untaken = 0  # bytes of output in the transport at the last tick
+        self._waits: dict[object, float] = {}  # since when exchanges wait for the client
 
     # ---- the transport ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins as what ALPN chose; on plain TCP the first bytes decide."""
+        """Begins with the version that ALPN has chosen; on plain TCP the first bytes decide."""
         super().connection_made(transport)
         self.group.opened(self)
         secure: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
@@ -183,8 +193,11 @@ class ServerConnection(Connection):
         self.flush()
 
     def eof_received(self) -> bool:
-        """The client has said all. An HTTP/1 request that is complete is answered all the same
-        (RFC 9112 section 9.6); its application may learn of it from receive()."""
+        """Called when the client has closed its sending side.
+
+        A complete HTTP/1 request is still answered (RFC 9112 section 9.6), and hang_up() tells its
+        application. In all other cases the connection has no further use.
+        """
         if self._over or not self.streams:
             return False
         complete = all(stream.body_done for stream in self.streams.values())
@@ -198,16 +211,17 @@ class ServerConnection(Connection):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Every request learns that nobody listens any more."""
+        """Called when the transport is closed; every open exchange is lost."""
         self._over = True
         self._transport = None
-        del self.open_request, self.open_websocket  # which know this connection
+        del self.open_request, self.open_websocket  # they refer to the connection: a cycle
         self.gone = True
         self._lose_all()
         self.check_gone()
 
     # ---- exchanges ----------------------------------------------------------------------------
-    # These four are what every request needs, and are compiled in cno/engine/_fast_connection.c.
+    # Every request needs the following four methods. Their compiled twin is in
+    # cno/engine/_fast_connection.c.
 
     def _on_head(self, event: Event) -> None:
         if self.unfinished >= self._max_streams:
@@ -224,7 +238,7 @@ class ServerConnection(Connection):
         exchange.begin()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """The task of an exchange, in a context of its own."""
+        """Makes the task of an exchange, which runs in a fresh copy of the connection's context."""
         context = self.apart()
         if sys.version_info >= (3, 11):
             return asyncio.Task(coroutine, loop=self.loop, context=context, **TASK)
@@ -233,7 +247,7 @@ class ServerConnection(Connection):
         return task
 
     def responded(self, reply: Reply) -> None:
-        """A response is complete: what is left of its request is not waited for."""
+        """Called when a response is complete. The rest of its request is not waited for."""
         self.unfinished -= 1
         exchange = self.streams.pop(reply.id, None)
         unread = exchange is not None and not exchange.body_done
@@ -247,13 +261,15 @@ class ServerConnection(Connection):
                 self.flush_soon()
         if self._batch.events_size:
             self._tell()
-        if not self._reading or self._batch.kept:  # an eager task may answer within the read
+        # Input behind an HTTP/1 request may be kept even while reading goes on: a task that starts
+        # at once can respond within data_received().
+        if not self._reading or self._batch.kept:
             self._read_on()
 
     def returned(self, exchange: Exchange) -> None:
-        """What answered a request has come to its end."""
+        """Called when an application has returned, or is no longer waited for."""
         if exchange not in self.running:
-            return  # given up before
+            return  # the group has given the application up before
         self.running.discard(exchange)
         if exchange.reply.state != DONE:
             self.unfinished -= 1
@@ -287,14 +303,17 @@ class ServerConnection(Connection):
     # ---- answering ----------------------------------------------------------------------------
 
     def promise(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
-        """Pushes, where that is possible and wanted: begins a stream of ours. `fields` as for
-        Engine.answer. Raises UsageError."""
+        """Pushes a response, if the client wants pushes and the version of HTTP has them.
+
+        The promised request then comes back as a HEAD event. `fields` are marshalled as for
+        Engine.answer. Raises UsageError for a request that HTTP does not allow.
+        """
         self.engine.push(parent, method, path, fields)
         self._tell()
         self.flush_soon()
 
     def _read_on(self) -> None:
-        """The response is out that what follows on the connection had to wait for."""
+        """Takes up the input behind a response that is complete."""
         self._full = False
         if self._half_closed:
             self._end()
@@ -304,7 +323,8 @@ class ServerConnection(Connection):
             self._update_reading()
 
     def break_off(self, stream: int) -> None:
-        """A response that cannot be completed: the client must not take it for whole."""
+        """Ends a response that cannot be completed so that the client does not take it for whole: a
+        reset on HTTP/2, an aborted connection on HTTP/1."""
         if self.streams.pop(stream, None) is None or self._over:
             return
         self._abandon(stream)
@@ -317,25 +337,26 @@ class ServerConnection(Connection):
     # ---- time ---------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Called about once a second: gives up on a client that takes too long."""
+        """Called about once a second: compares the timeouts with the clock, which shows `now`."""
         if self._transport is None:
             return
         untaken = self._transport.get_write_buffer_size()
-        # What an application adds while there is room hides what the client takes.
+        # An application that writes while there is room may add as much as the client takes: the
+        # size of the buffer says nothing then, and counts as progress.
         if not untaken or untaken < self._untaken or (self.writable and self.running):
             self._taken_at = now
         self._untaken = untaken
         if not self._over and (not self.engine.head_begun or (self.streams and not self.http2)):
             self._head_since = now
         if _late(now - self._taken_at, self.group.write_timeout):
-            self._give_up("it takes nothing of the response")
+            self._give_up("the client takes nothing of the response")
         elif self._over:
             if untaken:
                 self._deadline = now + LINGER
             elif now >= self._deadline:
                 self._transport.abort()
         elif _late(now - self._head_since, self.group.head_timeout):
-            self._give_up("it does not complete the head of a request")
+            self._give_up("the client does not complete the head of a request")
         elif self._busy or self.running or untaken:
             self._busy = False
             self._deadline = now + self.group.keep_alive
@@ -344,15 +365,16 @@ class ServerConnection(Connection):
             self._shut_down()
 
     def _check_waits(self, now: float) -> None:
-        """Gives up exchanges whose application waits for the client for too long."""
+        """Gives up exchanges whose application has waited for the client for too long."""
         waits: dict[object, float] = {}
         for exchange in list(self.streams.values()):
             part, limit = self._stalled.get(exchange.id), self.group.write_timeout
             wait: object = None
             if part is not None:
-                wait = (exchange.id, part.at)  # another one when a byte has gone
+                wait = (exchange.id, part.at)  # differs as soon as one byte is written
             elif exchange.reply.state <= HELD:
-                # A client that has closed its side may have gone, and only writing would tell.
+                # A client that has closed its sending side may have gone, which only an attempt to
+                # write to the socket would show: the timeout of the response applies.
                 wait = exchange if self._half_closed else exchange.awaited()
                 limit = limit if self._half_closed else self.group.body_timeout
             if wait is not None:
@@ -363,10 +385,10 @@ class ServerConnection(Connection):
 
     def _give_up_exchange(self, exchange: Exchange, *, writing: bool) -> None:
         if self._half_closed:
-            self._give_up("it has closed its side, and its answer is not there")
+            self._give_up("the client has closed its side, and there is no response in time")
             return
         what = "takes nothing of the response" if writing else "sends nothing of the body"
-        log.info("%s - gave up stream %d: it %s", peer_name(self), exchange.id, what)
+        log.info("%s - gave up stream %d: the client %s", peer_name(self), exchange.id, what)
         if writing:
             del self.streams[exchange.id]
             self._lose(exchange)
@@ -383,8 +405,12 @@ class ServerConnection(Connection):
     # ---- the end ------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """No new requests: HTTP/2 hears of it twice, a round trip apart (RFC 9113 section 6.8);
-        HTTP/1 with the next answer, or at once when idle."""
+        """Ends the connection when the requests under way are answered.
+
+        On HTTP/2 a first GOAWAY announces the end and a second one, a round trip later, refuses new
+        requests (RFC 9113 section 6.8). On HTTP/1 the next response has `connection: close`, and an
+        idle connection closes at once.
+        """
         if self._over or self._draining:
             return
         if self.http2:
@@ -401,10 +427,10 @@ class ServerConnection(Connection):
         self.flush()
         self._tell()
         if not self.streams:
-            self._end()  # what there is of a request is not one yet
+            self._end()  # a request whose head is not complete is dropped
 
     def cut(self) -> None:
-        """Ends everything now; applications are told first."""
+        """Ends the connection at once. Applications learn of the end before the transport does."""
         self._over = True
         self._lose_all()
         if self._transport is not None:
@@ -416,27 +442,29 @@ class ServerConnection(Connection):
             self._shut_down()
 
     def _end(self) -> None:
-        """All is said: the transport closes once the client has had it."""
+        """Closes the transport behind the output that is written."""
         if self._over or self._transport is None:
             return
         self._over = True
         self._lose_all()
         self.flush()
-        # Only where more may come in is a close a danger to what went out.
+        # The kernel sends a reset when a closed socket has, or gets, input that was not read, and
+        # the reset may overtake the output. Only the sending side is closed in that case.
         unread = self._unread or (self.http2 and self._busy)
         self._deadline = self.loop.time() + LINGER
         if self._half_closed or not unread or not self._transport.can_write_eof():
             self._transport.close()
             return
-        with suppress(OSError):  # the client may have gone, which reading is about to tell
+        with suppress(OSError):  # the client may have gone; the next read reports that
             self._transport.write_eof()
         self._update_reading()
 
     def check_gone(self) -> None:
-        """Forgets a connection that has neither transport nor application any more."""
+        """Reports to the group when the connection has neither transport nor application."""
         if self.gone and not self.running:
             self.group.closed(self)
 
 
 def _late(seconds: float, limit: float) -> bool:
+    """Returns whether a timeout has passed. A `limit` of 0 never passes."""
     return 0 < limit <= seconds

@@ -1,4 +1,4 @@
-"""The connections of one server on one event loop: their clock, and their end."""
+"""The connections of one server on one event loop: their clock, and how they end together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from cno.server.connection import Exchange, Openers, ServerConnection
 from cno.server.reply import DONE
 from cno.transport.connection import peer_name
 
-# Seconds that applications have to end by themselves once nobody waits for their answer, before
-# they are cancelled; and then as long to clean up, before nobody waits for them any more.
+# Seconds that an application has to end by itself while the server ends and its client has gone.
+# Then the application is cancelled, and has as many seconds again for its cleanup; after those the
+# server no longer waits for the application.
 MERCY = 1.0
 
 
 class Group:
-    """The connections of one server. The clock runs while there are any."""
+    """The connections of one server. The clock runs while the group has connections."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
         self.loop = loop
@@ -37,13 +38,13 @@ class Group:
         self._timer: asyncio.TimerHandle | None = None
 
     def openers(self, connection: ServerConnection) -> Openers:
-        """What begins the exchanges of a connection."""
+        """Returns the functions that make the exchanges of a connection."""
         raise NotImplementedError
 
-    # ---- what connections tell ----------------------------------------------------------------
+    # ---- what connections report --------------------------------------------------------------
 
     def opened(self, connection: ServerConnection) -> None:
-        """A connection has a transport."""
+        """Called when the transport of a connection is connected."""
         self.connections.add(connection)
         if self._timer is None:
             self._tick()
@@ -51,16 +52,16 @@ class Group:
             self.loop.call_soon(connection.shutdown)
 
     def refused(self, connection: ServerConnection, fault: Event) -> None:
-        """The engine has refused something of the client, and answered it where it can be."""
+        """Called when the engine has refused input of a client; see connection.Group.refused."""
 
     def left(self, exchange: Exchange) -> None:
-        """A client has gone before its answer was complete. While the group drains, the application
-        has MERCY to end by itself."""
+        """Called when a client has gone before its response was complete. While the group drains,
+        the application then has MERCY seconds to end by itself."""
         if self._draining:
             self.loop.call_later(MERCY, self._cancel, exchange)
 
     def closed(self, connection: ServerConnection) -> None:
-        """A connection has neither a transport nor an application running any more."""
+        """Called when a connection has neither a transport nor a running application any more."""
         self.connections.discard(connection)
         if self._emptied and not self.connections and not self._emptied.done():
             self._emptied.set_result(None)
@@ -68,8 +69,11 @@ class Group:
     # ---- the end ------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """Begins to drain: what is under way is finished, nothing new is taken on. Applications
-        whose client has gone before its answer was complete are cancelled after MERCY."""
+        """Begins to drain: requests under way are finished, new requests are not taken.
+
+        Applications whose client has gone before its response was complete are cancelled after
+        MERCY seconds.
+        """
         self._draining = True
         for connection in list(self.connections):
             connection.shutdown()
@@ -78,23 +82,26 @@ class Group:
                     self.left(exchange)
 
     def tell(self) -> bool:
-        """Tells every application whose response is open that the server wants to end; what it
-        still sends goes to the client. Returns whether there is one."""
+        """Tells every application with an open response that the server wants to end.
+
+        Data that the application still sends goes to the client. Returns whether there is an open
+        response.
+        """
         exchanges = [e for c in self.connections for e in c.streams.values()]
         for exchange in exchanges:
             exchange.wind_up()
         return bool(exchanges)
 
     async def wait_closed(self) -> None:
-        """Returns when no connection and no running application is left."""
+        """Waits until the group has neither a connection nor a running application."""
         if self.connections:
             self._emptied = self._emptied or self.loop.create_future()
             await asyncio.shield(self._emptied)
         self._stop_clock()
 
     def abort(self) -> None:
-        """Tells the applications that nobody listens any more and cuts every connection; what does
-        not end by itself is cancelled after MERCY."""
+        """Cuts every connection, so that the applications learn that their clients have gone.
+        Applications that do not end by themselves are cancelled after MERCY seconds."""
         for connection in list(self.connections):
             connection.cut()
         self.loop.call_later(MERCY, self._cancel_all)
@@ -105,7 +112,7 @@ class Group:
                 self._cancel(exchange)
 
     def _cancel(self, exchange: Exchange) -> None:
-        """Cancels what answers an exchange, and waits for it no longer than MERCY."""
+        """Cancels the application of an exchange, and waits at most MERCY seconds for its end."""
         connection = exchange.reply.connection
         if exchange in connection.running:
             exchange.cancel()
@@ -114,13 +121,16 @@ class Group:
     def _forget(self, exchange: Exchange) -> None:
         connection = exchange.reply.connection
         if exchange in connection.running:
-            log.warning("%s - an application does not end: given up", peer_name(connection))
+            log.warning(
+                "%s - an application does not end after it was cancelled: no longer waited for",
+                peer_name(connection),
+            )
             connection.returned(exchange)
 
     # ---- the clock ----------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        """Once a second: the Date field, and connections that take too long."""
+        """Runs once a second: renews the Date field and lets each connection check its timeouts."""
         self._timer = None
         if not self.connections:
             return

@@ -1,6 +1,7 @@
-"""cno.Server: an asyncio.Protocol that has every request answered by a coroutine function.
+"""cno.Server: an asyncio.Protocol that calls one coroutine function for each request.
 
-Knows the messages of HTTP and nothing of ASGI.
+Also cno.ServerGroup, which has the options of its servers and drains them together. ASGI is not
+known here.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ Handler: TypeAlias = "Callable[[Request], Awaitable[Any]]"
 
 
 class ServerOptions(TypedDict, total=False):
-    """What Server and ServerGroup take, as `cno-asgi` does: same names, units and defaults, but no
-    Server field unless it is asked for. And `upgrade`: handlers are told of requests for tunnels of
-    other protocols."""
+    """The options of Server and ServerGroup.
+
+    Names, units and defaults are those of `cno-asgi`, except that the field `server` is off by
+    default. `upgrade` is an option of this API alone: with it, handlers see and may grant requests
+    for tunnels of other protocols.
+    """
 
     http2: bool
     h2_max_concurrent_streams: int
@@ -43,34 +47,34 @@ class ServerOptions(TypedDict, total=False):
 
 
 class ServerGroup(Group):
-    """Servers with the same options on the same loop, which are drained together.
+    """Servers with the same options on the same event loop, which are drained together.
 
-    `cno.Server(loop, handle, group=group)` makes one of them. For one drain.
+    `cno.Server(loop, handle, group=group)` makes a server of the group. A group is drained once.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop | None = None, **options: Unpack[ServerOptions]
     ) -> None:
-        """`loop` None is the running one. Raises TypeError for an option that is none, ValueError
-        for a value that it cannot have."""
+        """`loop` None is the running loop. Raises TypeError for the name of an unknown option, and
+        ValueError for a value that an option cannot have."""
         for name in options:
             if name not in ServerOptions.__annotations__:
                 raise TypeError(f"there is no option {name!r}")
         self.upgrade = options.pop("upgrade", False)
         if not isinstance(self.upgrade, bool):
-            raise ValueError(f"upgrade: {self.upgrade!r} is neither true nor false")
+            raise ValueError(f"upgrade must be True or False, not {self.upgrade!r}")
         config = Config(**{"server_header": False, **options})
         super().__init__(loop or asyncio.get_running_loop(), config)
 
     def openers(self, connection: ServerConnection) -> Openers:
-        """What begins the requests of a connection."""
+        """Returns the function that makes the requests of a connection."""
         return Openers(partial(Request, cast(Server, connection)))
 
     async def drain(self, timeout: float | None = None) -> None:
-        """No new requests: what is under way is finished, then the connections close.
+        """Finishes the requests under way, takes no new requests, and closes the connections.
 
-        After `timeout` seconds they are cut and what handlers are left are cancelled; one that goes
-        on all the same is not waited for.
+        After `timeout` seconds the connections that are still open are cut, which cancels their
+        handlers. A handler that does not end after that is not waited for.
         """
         self.shutdown()
         closed = asyncio.ensure_future(self.wait_closed())
@@ -83,13 +87,14 @@ class ServerGroup(Group):
             closed.cancel()
 
 
-# The groups of servers that were given none, by their options.
+# By loop and options: the groups of servers that were made without `group`.
 _Groups: TypeAlias = "weakref.WeakValueDictionary[Any, ServerGroup]"
 _groups: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Groups]
 _groups = weakref.WeakKeyDictionary()
 
 
 def _group(loop: asyncio.AbstractEventLoop | None, options: ServerOptions) -> ServerGroup:
+    """Returns the group that servers with these options share."""
     loop = loop or asyncio.get_running_loop()
     group: ServerGroup | None
     try:
@@ -103,10 +108,10 @@ def _group(loop: asyncio.AbstractEventLoop | None, options: ServerOptions) -> Se
 
 
 class Server(ServerConnection):
-    """One connection of a server: what the factory that loop.create_server is given returns.
+    """One connection of a server; the factory for loop.create_server() returns a new Server.
 
-    `await handle(request)` runs as a task for each request. It is cancelled when the client leaves
-    before it has its answer, and never because it was answered.
+    `await handle(request)` runs in a task of its own for each request. The task is cancelled when
+    the client leaves before the response is complete, and never after that.
     """
 
     group: ServerGroup
@@ -120,35 +125,37 @@ class Server(ServerConnection):
         group: ServerGroup | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
-        """`loop` None is the running one, or that of `group`, which has the options then.
+        """`loop` None is the running loop, or the loop of `group`.
 
-        Raises TypeError and ValueError for the options, as ServerGroup does.
+        Options are given here or to `group`, not to both. Raises TypeError and ValueError for the
+        options, as ServerGroup does.
         """
         if group is None:
             group = _group(loop, options)
         elif options:
-            raise TypeError("the options are those of the group")
+            raise TypeError("options cannot be given together with a group, which has its own")
         elif loop is not None and loop is not group.loop:
-            raise ValueError("the group is of another loop")
+            raise ValueError("the group belongs to another loop")
         super().__init__(group, gateway=False)
-        self._max_streams *= 2  # with those that are pushed
+        self._max_streams *= 2  # as many pushed requests as requests of the client
         self.upgrades = group.upgrade
         self.handle = handle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The transport is up; it stays an attribute when it is closed."""
+        """Called by the event loop. `transport` stays an attribute after the connection is lost."""
         self.transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
 
     def eof_received(self) -> bool:
-        """The client has said all. In a tunnel the handler may still have something to say."""
+        """Called when the client has closed its sending side. The payload of an HTTP/1 tunnel ends
+        then, while the handler may go on writing."""
         for request in cast("list[Request]", [*self.streams.values()]):
             if request.tunnel and not self.http2:
                 request.feed_end(None)
         return super().eof_received()
 
     def open_tunnel(self, request: Request) -> None:
-        """Takes what was kept until the tunnel of this request was granted."""
+        """Parses the input that was kept until the tunnel of this request was granted."""
         self.go_on()
         if self._half_closed and not self._over:
             request.feed_end(None)

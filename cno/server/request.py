@@ -1,4 +1,4 @@
-"""A request of `cno.Server`, and the way to answer it."""
+"""The request that a handler of cno.Server gets, and its methods that send the response."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ from cno.transport.body import (
 if TYPE_CHECKING:
     from cno.server.protocol import Server
 
-# Why a body that is read ends in an error.
-_REST = "the rest of this body will not come"
+# The text of the exception for reading a body that ends early.
+_REST = "the rest of the body of this request will not come"
 
 
 class Request(Head):
-    """A request, and the way to answer it.
+    """A request, and the methods that answer it.
 
-    `method` is a str; `raw_path` and `raw_headers` are as they came, in octets. Names of fields are
-    in lower case. The first fields are `:scheme` and `:authority`.
+    `method` is a str. `raw_path` and `raw_headers` are bytes, as they have come. Names of fields
+    are in lower case. The first two fields are `:scheme` and `:authority`.
     """
 
-    # What most requests never change is kept in the class.
+    # Attributes of the class, because most requests never change them.
     _payload: Payload | None = None
     _trailers: Fields | None = None
-    _begun = False
-    _offered = False  # a tunnel on HTTP/1: of no body until it is granted
-    tunnel = False  # one was granted
+    _begun = False  # whether the task has taken its first step
+    _offered = False  # whether the request asks for a tunnel on HTTP/1, and so has no body
+    tunnel = False  # whether a tunnel was granted
 
     _task: asyncio.Task[None] | None = None
 
     def __init__(self, conn: Server, event: Event) -> None:
-        """Made by the connection from a HEAD event."""
+        """Called by the connection with a HEAD event."""
         self.conn = conn
         self.id: int = event[HEAD_STREAM]
         self.reply = conn.make_reply(conn, event[HEAD_STREAM], None)
@@ -88,9 +88,11 @@ class Request(Head):
 
     @property
     def upgrade(self) -> str | None:
-        """The protocol, or more than one to choose from, of the tunnel that this request asks for.
-        None where it asks for none, CONNECT to a host is another thing, and without the option
-        `upgrade`."""
+        """The protocol of the tunnel that the request asks for, or several to choose from.
+
+        None for a request that asks for no tunnel, for CONNECT to a host, and without the option
+        `upgrade`.
+        """
         if not self._flags & MESSAGE_UPGRADE:
             return None
         name = ":protocol" if self.method == "CONNECT" else "upgrade"
@@ -98,8 +100,8 @@ class Request(Head):
 
     @property
     def payload(self) -> asyncio.StreamReader:
-        """The body, or what comes out of the tunnel. Where the client expects 100 (Continue),
-        reading asks for it."""
+        """The body of the request, or the data that comes out of a tunnel. A client that expects
+        100 (Continue) is sent that when the payload is first waited for."""
         if self._payload is None:
             asks = self._offered and not self.tunnel
             cls = OfferedPayload if asks else Payload
@@ -120,58 +122,59 @@ class Request(Head):
         """The trailer fields of the body, once `payload` is at its end."""
         return pairs(self._trailers or [])
 
-    # ---- what the connection does -------------------------------------------------------------
+    # ---- called by the connection -------------------------------------------------------------
 
     def feed(self, data: bytes) -> int:
-        """A part of the body; returns how many octets wait."""
+        """Takes a chunk of the body; returns how many bytes wait to be read."""
         return cast(Payload, self.payload).feed(data)
 
     def feed_end(self, trailers: Fields | None) -> None:
-        """The body is complete."""
+        """Called when the body is complete."""
         self.body_done = True
         self._trailers = trailers
         if self._payload is not None:
             self._payload.feed_eof()
 
     def hang_up(self) -> None:
-        """The client says no more. It gets its answer."""
+        """Does nothing: a client that has closed its sending side still gets its response."""
 
     def wind_up(self) -> None:
-        """The server wants to end. A handler has no way to be told."""
+        """Does nothing: a handler cannot be told that the server wants to end."""
 
     def awaited(self) -> object | None:
-        """What waits for more of the body."""
+        """Returns the future on which the handler waits for more of the body, or None."""
         return None if self._payload is None or self.body_done else self._payload.reader
 
     def lost(self) -> None:
-        """Nothing can be sent any more: the handler is cancelled."""
+        """Called when nothing can be sent any more; cancels the handler."""
         self.reply.lost()
         if self._payload is not None and not self.body_done:
             self._payload.fail(ClientDisconnected(_REST))
         self.cancel()
 
     def cancel(self) -> None:
-        """Cancels the handler, unless it has returned."""
-        # It has no task yet while it takes its first step at once, which is the current one then.
+        """Cancels the handler, unless the handler has returned."""
+        # While a task takes its first step within begin(), `_task` is not set yet.
         task = self._task or asyncio.current_task(self.conn.loop)
-        # One that is cancelled before its first step would not take it.
+        # A task that is cancelled before its first step never runs, and would not call returned().
         if task is not None and self._begun and self in self.conn.running:
             task.cancel()
 
     def begin(self) -> None:
         """Starts the handler."""
         task = self.conn.start(self._run())
-        if self in self.conn.running:  # it has not returned at once
+        if self in self.conn.running:  # the handler may have returned within start()
             self._task = task
 
     async def _run(self) -> None:
-        """The task of a request."""
+        """Runs the handler. This is the task of the request."""
         self._begun = True
         try:
             if self.reply.state != FAILED:
                 await self.conn.handle(self)
         except Exception as error:
-            # An eager handler may learn of the client's leave before lost() does.
+            # A handler that the client has left is no error of the handler. The exception may come
+            # before lost() is called, if the handler runs within the call that finds out.
             if isinstance(error, ClientDisconnected) or (
                 self.reply.state == FAILED and isinstance(error, ConnectionError)
             ):
@@ -184,7 +187,7 @@ class Request(Head):
         finally:
             self.reply.fail()
             self.conn.returned(self)
-            self._task = None  # which keeps this frame if it was cancelled
+            self._task = None  # a reference cycle: a cancelled task refers to this frame
 
     # ---- answering ----------------------------------------------------------------------------
 
@@ -196,29 +199,32 @@ class Request(Head):
         *,
         trailers: Trailers = None,
     ) -> None:
-        """The response; returns when all of it was written.
+        """Sends the response; returns when all of it is written.
 
-        `body` is bytes or the like, a Channel, another (async) iterable of bytes, or a file; the
-        length is told or the body delimited, whichever it is. `trailers` come behind it, or what
-        they return then if they are a function; HTTP/1.0 has none. A 2xx to CONNECT, and where
-        `upgrade` is among the options 101 to a request to upgrade, grants a tunnel with `body` and
-        `payload` as its two directions.
+        `body` is bytes, bytearray or memoryview, a Channel, another iterable or async iterable of
+        bytes, or a file. Content-Length is sent when the size is known; otherwise the version of
+        HTTP decides how the end of the body is marked. `trailers` are the fields behind the body,
+        or a function that is called at the end of the body and returns them; they are dropped on
+        HTTP/1.0.
+
+        A 2xx to CONNECT grants a tunnel, and with the option `upgrade` 101 to a request for an
+        upgrade does. `body` and `payload` are then the two directions of the tunnel.
 
         Raises ClientDisconnected when the client has gone, RuntimeError for a second response,
-        TypeError and ValueError for what cannot be sent (a field, a body longer or shorter than its
-        Content-Length), and whatever `body` raises. The response is broken off then, if it had
-        begun.
+        TypeError and ValueError for a field or a body that cannot be sent (also a body that is
+        longer or shorter than its Content-Length), and the exceptions of `body`. A response that
+        had begun is then broken off.
         """
         self._check_unanswered()
         switches = code == 101 and self._offered and self.method != "CONNECT"
         if not 200 <= code <= 999 and not switches:
-            raise ValueError(f"{code} is no status of a response to this request")
+            raise ValueError(f"status {code} is not allowed in a response to this request")
         fields = octet_pairs(headers)
         try:
             at_hand = isinstance(body, OCTETS) or size_of(body) == 0
             if trailers is None and at_hand and code != 101:
-                octets = octets_of(body) if isinstance(body, OCTETS) else b""
-                await self._respond_octets(code, fields, octets)
+                whole = octets_of(body) if isinstance(body, OCTETS) else b""
+                await self._respond_bytes(code, fields, whole)
             else:
                 await self._respond_parts(code, fields, body, trailers)
         except UsageError as error:
@@ -230,13 +236,13 @@ class Request(Head):
                 self.reply.fail()
 
     def inform(self, code: int, headers: Headers) -> None:
-        """An informational response (RFC 9110 section 15.2) in front of the response: 102, 103.
+        """Sends an informational response (102, 103; RFC 9110 section 15.2) ahead of the response.
 
-        Does nothing where the client speaks HTTP/1.0 or has gone. Raises as respond() does.
+        Does nothing when the client speaks HTTP/1.0 or has gone. Raises as respond() does.
         """
         self._check_unanswered()
         if not 102 <= code <= 199:
-            raise ValueError(f"{code} is no informational status")
+            raise ValueError(f"an informational status is from 102 to 199, not {code}")
         try:
             with suppress(StreamGone, Disconnected):
                 self.conn.engine.head(self.id, code, b"", b"", dumps(lowered(headers), 2), False)
@@ -245,12 +251,14 @@ class Request(Head):
             raise ValueError(f"the response cannot be sent: {error}") from None
 
     def push(self, method: str, path: str, headers: Headers = ()) -> None:
-        """Promises the response to a request that the client will make (RFC 9113 section 8.4), and
-        has it handled as if it had made it. `:scheme` and `:authority` are those of this request
-        unless they are among `headers`.
+        """Promises the response to a request that the client has not made (RFC 9113 section 8.4).
 
-        Does nothing where the client does not want it, on HTTP/1, for a request that was pushed
-        itself, or once this one is answered. Raises ValueError for what is no request.
+        The promised request is handled as if the client had made it. `:scheme` and `:authority` are
+        those of this request, unless they are among `headers`.
+
+        Does nothing on HTTP/1, when the client does not want pushes, when this request was pushed
+        itself, and when this request is answered. Raises ValueError for a request that HTTP does
+        not allow.
         """
         conn = self.conn
         pushed = sum(not stream.id % 2 for stream in conn.running)
@@ -262,7 +270,7 @@ class Request(Head):
         try:
             conn.promise(self.id, as_octets(method), as_octets(path), dumps([*inherited, *own], 2))
         except UsageError as error:
-            raise ValueError(f"this cannot be pushed: {error}") from None
+            raise ValueError(f"the request cannot be promised: {error}") from None
 
     def _check_unanswered(self) -> None:
         if self.reply.state == FAILED:
@@ -270,7 +278,8 @@ class Request(Head):
         if self.reply.state != WAITING:
             raise RuntimeError("the request was answered already")
 
-    async def _respond_octets(self, code: int, fields: Fields, body: Octets) -> None:
+    async def _respond_bytes(self, code: int, fields: Fields, body: Octets) -> None:
+        """Sends a response whose body is in memory."""
         reply = self.reply
         reply.start(code, fields)
         taken = reply.put(body, len(body))
@@ -283,10 +292,11 @@ class Request(Head):
     async def _respond_parts(
         self, code: int, fields: Fields, body: Body, trailers: Trailers
     ) -> None:
+        """Sends a response whose body is made or read in parts."""
         conn, reply = self.conn, self.reply
         try:
             if not conn.writable and (turns := conn.take_turns(reply, 0)) is not None:
-                await turns  # one more writer would only add to what waits
+                await turns  # a full transport gets no head: nothing may grow without bound
             reply.start(code, fields)
             reply.begin(size_of(body) if trailers is None and code != 101 else -1)
             if self._flags & MESSAGE_UPGRADE:
@@ -303,7 +313,7 @@ class Request(Head):
         self._answered()
 
     def _settle_tunnel(self, code: int) -> None:
-        """The answer to a request for a tunnel is known."""
+        """Called when the head of the response to a request for a tunnel is written."""
         self.tunnel = code < 300 if self.method == "CONNECT" else code == 101
         if not self.tunnel:
             return
@@ -311,12 +321,12 @@ class Request(Head):
             self.body_done = False
         if isinstance(self._payload, OfferedPayload):
             self._payload.granted = True
-            if self._payload.at_eof():  # that was the body
+            if self._payload.at_eof():  # the handler has read the empty body; now there is data
                 self._payload = None
         self.conn.loop.call_soon(self.conn.open_tunnel, self)
 
     def _answered(self) -> None:
-        """The response is complete: the rest of the body will not be read."""
+        """Called when the response is complete; the rest of the request's body is not read."""
         if not self.body_done and self._payload is not None:
             self._payload.fail(ConnectionAbortedError(_REST))
 
@@ -325,7 +335,7 @@ class Request(Head):
 
 
 def _target(fields: Fields) -> Fields:
-    """:scheme and :authority of a request, the latter from Host if need be."""
+    """Returns `:scheme` and `:authority` of a request; `host` takes the place of the latter."""
     found = [pair for pair in fields if pair[0] in (b":scheme", b":authority")]
     if len(found) < 2:
         found += [(b":authority", value) for name, value in fields if name == b"host"][:1]

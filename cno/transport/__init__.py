@@ -1,1 +1,1 @@
-"""What a connection of either role is on an asyncio event loop: reading, writing, bodies."""
+"""The parts that client and server connections share on asyncio: reading, writing, bodies."""

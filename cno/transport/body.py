@@ -1,4 +1,4 @@
-"""Bodies: those that come, as an asyncio.StreamReader, and the parts of those that go."""
+"""Bodies of messages: Payload is an incoming body, parts_of() reads an outgoing one in parts."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from cno.engine.errors import Error
 from cno.transport.connection import Connection
 from cno.transport.writing import QUANTUM
 
-# Octets that a line of a payload (`readline`, `readuntil`) may have.
+# The longest line, in bytes, that `readline` and `readuntil` of a payload return.
 LINE = 65536
 
 
 class Readable(Protocol):
-    """A file: `read` may also be a coroutine function."""
+    """An object like a file. `read` may also be a coroutine function."""
 
     def read(self, size: int, /) -> bytes | Awaitable[bytes]:
-        """At most `size` octets, none at the end."""
+        """Returns at most `size` bytes, and none at the end of the file."""
 
 
 Octets: TypeAlias = "bytes | bytearray | memoryview"
-OCTETS = (bytes, bytearray, memoryview)  # the same for isinstance
+OCTETS = (bytes, bytearray, memoryview)  # the same types, for isinstance()
 Body: TypeAlias = "Octets | AsyncIterable[Octets] | Iterable[Octets] | Readable | None"
 
 
-# ---- that come ----------------------------------------------------------------------------------
+# ---- incoming bodies ----------------------------------------------------------------------------
 
 
 class Payload(asyncio.StreamReader):
-    """The body of a message. What is not read is not let in: the window of an HTTP/2 stream opens,
-    and HTTP/1 is read, as octets are taken from here.
+    """The body of an incoming message.
 
-    Reading raises a ConnectionError when the rest will not come: the other side has left, or on a
-    server the answer is complete.
+    The pace of the reader is the pace of the peer: the window of an HTTP/2 stream is reopened, and
+    reading of an HTTP/1 connection goes on, only when bytes are taken from the payload.
+
+    Reading raises a ConnectionError when the rest of the body will not come, because the peer has
+    left or because the response of a server is complete.
     """
 
-    # Of StreamReader, which has no public way to know when a reader waits and what it took. This is
-    # about the same in every Python from 3.4 on, and tests/server/test_server.py sees a change.
+    # Private names of StreamReader, which has no public way to learn when a reader waits and how
+    # many bytes a reader has taken. They are the same in every Python from 3.10 to 3.14, and
+    # tests/transport/test_body.py fails when they change.
     _buffer: bytearray
     _waiter: asyncio.Future[None] | None
 
@@ -53,27 +56,34 @@ class Payload(asyncio.StreamReader):
         super().__init__(limit=LINE, loop=conn.loop)
         self._conn = conn
         self._stream = stream
-        self._expect = expect  # the client waits for 100
-        self._held = 0  # octets of the buffer in place of which no others were let in
+        self._expect = expect  # whether the client waits for 100 (Continue)
+        # Bytes that have come and were not yet reported as consumed: the peer may not send others
+        # in their place.
+        self._held = 0
 
     def feed(self, data: bytes) -> int:
-        """More of it has come; returns how many octets wait."""
+        """Takes a chunk of the body that has come; returns how many bytes wait to be read."""
         self.feed_data(data)
         self._held += len(data)
         return len(self._buffer)
 
     @property
     def reader(self) -> asyncio.Future[None] | None:
-        """What waits for more of it: another thing after each part."""
+        """The future on which a reader waits for more of the body, or None.
+
+        Each wait has a new future, so that a timer sees progress.
+        """
         return self._waiter
 
     def fail(self, failure: ConnectionError) -> None:
-        """No more of it will come: behind what is there, reading raises copies of `failure`."""
+        """Ends the body early. The bytes that have come can be read; then reading raises copies of
+        `failure`."""
         self._failure = failure
         self.set_exception(copy(failure))
 
-    # What has come can be read. A failure that was raised would keep, with its traceback, who keeps
-    # it: hence the copies.
+    # StreamReader raises this exception in front of its buffer, while a payload gives out the
+    # buffer first. Each reader gets a copy: the traceback of a raised exception refers to the
+    # frames of the reader, which would keep this object alive.
     @property
     def _exception(self) -> ConnectionError | None:
         if self._failure is None or self._buffer:
@@ -85,21 +95,24 @@ class Payload(asyncio.StreamReader):
         pass
 
     async def _wait_for_data(self, caller: str) -> None:
-        """A reader wants more than there is, perhaps more than a window."""
+        """Called by StreamReader when the buffer has not enough bytes for the reader.
+
+        The reader may want more bytes than a window has, so that the held bytes are let go here.
+        """
         if self._failure is not None:
             raise copy(self._failure)
         if self._expect:
             self._expect = False
-            with suppress(Error):  # it is answered
+            with suppress(Error):  # the request may be answered already
                 self._conn.engine.head(self._stream, 100, b"", b"", b"", False)
                 self._conn.flush_soon()
         self._let_in(self._held, 0)
-        if self._failure is not None:  # since what came before it has woken the reader
+        if self._failure is not None:  # to read on may have ended the connection
             raise copy(self._failure)
         await super()._wait_for_data(caller)  # type: ignore[misc]
 
     def _maybe_resume_transport(self) -> None:
-        """A reader has taken something."""
+        """Called by StreamReader when a reader has taken bytes from the buffer."""
         left = len(self._buffer)
         self._let_in(self._held - left, left)
 
@@ -110,8 +123,11 @@ class Payload(asyncio.StreamReader):
 
 
 class OfferedPayload(Payload):
-    """Of a request that asks for a tunnel on HTTP/1: a body of no octets for who reads it before
-    that is granted, and then what comes out of it."""
+    """The payload of a request that asks for a tunnel on HTTP/1.
+
+    A handler that reads before the tunnel is granted finds an empty body. Afterwards the payload is
+    the data that comes out of the tunnel.
+    """
 
     granted = False
 
@@ -122,17 +138,17 @@ class OfferedPayload(Payload):
             self.feed_eof()
 
 
-# ---- that go -----------------------------------------------------------------------------------
+# ---- outgoing bodies ----------------------------------------------------------------------------
 
 
 def size_of(body: Body) -> int:
-    """Octets of a body, -1 if that cannot be known."""
+    """Returns the size of a body in bytes, or -1 if the size cannot be known."""
     if body is None:
         return 0
     if isinstance(body, OCTETS):
         return memoryview(body).nbytes
     file: Any = body
-    # What unpacks or decodes a file may be asked for its number as well.
+    # Objects that unpack or decode a file have a `fileno` too; the size of that file is not theirs.
     if not isinstance(getattr(file, "raw", file), io.FileIO) or iscoroutinefunction(file.read):
         return -1
     status = os.fstat(file.fileno())
@@ -140,11 +156,11 @@ def size_of(body: Body) -> int:
 
 
 async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """The parts of a body, whatever it is."""
+    """Yields the parts of a body of any kind."""
     if isinstance(body, OCTETS):
         yield octets_of(body)
     elif isinstance(body, str):
-        raise TypeError("a body is bytes, not str")
+        raise TypeError("a body must be bytes, not str")
     elif hasattr(body, "read"):
         async for part in _read(cast(Readable, body), loop):
             yield part
@@ -157,8 +173,12 @@ async def parts_of(body: Body, loop: asyncio.AbstractEventLoop) -> AsyncGenerato
 
 
 async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Octets, None]:
-    """A file: one that the operating system may keep waiting is read in a thread. Of one whose size
-    is known no more is read than that: who has opened it may close it when all of it was sent."""
+    """Yields the parts of a file.
+
+    A file of the operating system is read in a thread, because reading may block. A file whose size
+    is known is read up to that size and no further: the owner may close the file as soon as all of
+    its bytes are sent.
+    """
     is_async = iscoroutinefunction(file.read)
     left = size_of(cast(Body, file))
     while left:
@@ -177,10 +197,11 @@ async def _read(file: Readable, loop: asyncio.AbstractEventLoop) -> AsyncGenerat
 
 
 async def write_parts(conn: Connection, stream: Any, body: Body) -> None:
-    """Writes all of a body, but not its end, as the windows and the transport allow.
+    """Writes all bytes of a body, as fast as the windows and the transport allow.
 
-    Raises what `body` does, Connection.gone_error, StreamGone, Disconnected, and UsageError for a
-    body longer than was said.
+    The end of the body is left to the caller. Raises the exceptions of `body`,
+    Connection.gone_error, StreamGone, Disconnected, and UsageError for a body that is longer than
+    its Content-Length.
     """
     async with aclosing(parts_of(body, conn.loop)) as parts:
         async for part in parts:
@@ -188,16 +209,19 @@ async def write_parts(conn: Connection, stream: Any, body: Body) -> None:
 
 
 async def release(body: Body) -> None:
-    """Nothing more of a body will be read: whoever fills it must not wait for that. A file is for
-    who has opened it to close."""
+    """Tells the source of a body that nothing more will be read.
+
+    A task that fills a Channel then waits no longer. Files are left alone: their owners close them.
+    """
     aclose = getattr(body, "aclose", None)
     if aclose is not None and not hasattr(body, "read"):
         await aclose()
 
 
 def octets_of(part: object) -> Octets:
+    """Returns a part of a body as a buffer of single bytes. Raises TypeError for other objects."""
     if isinstance(part, (bytes, bytearray)):
         return part
     if isinstance(part, memoryview):
         return part.cast("B")
-    raise TypeError(f"a part of a body is bytes, not {type(part).__name__}")
+    raise TypeError(f"a part of a body must be bytes, not {type(part).__name__}")

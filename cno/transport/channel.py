@@ -1,4 +1,4 @@
-"""Channel: a queue with an end, to hand a body from who makes it to who sends it."""
+"""Channel: a queue that can be closed, from the task that makes a body to the one that sends it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from typing import Any
 class Channel(asyncio.Queue[Any]):
     """An asyncio.Queue that can be closed and iterated over.
 
-    `async for` gives the items up to the end. Nothing that put() was given before close() is lost:
-    a put() that still waits for room then goes on to wait, and the end comes behind its item.
+    `async for` gives the items up to the end. close() loses no item: a put() that waits for room
+    when the channel is closed goes on to wait, and the end comes behind the item of that put().
     """
 
     def __init__(self, maxsize: int = 0, *, loop: Any = None) -> None:  # noqa: ARG002
-        """At most `maxsize` items wait in it, 0 for any number. `loop` is not used any more."""
+        """At most `maxsize` items wait in the channel, or any number with 0. `loop` is ignored."""
         super().__init__(maxsize)
-        self._closed = False
-        self._error: BaseException | None = None  # comes at the end
-        self._abandoned = False  # nobody will read it
-        self._blocked = 0  # calls of put() that wait for room
+        self._closed = False  # whether close() or aclose() was called
+        self._error: BaseException | None = None  # the reader gets this error at the end
+        self._abandoned = False  # whether the reader has gone
+        self._blocked = 0  # number of calls of put() that wait for room
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
 
     # ---- the writer ---------------------------------------------------------------------------
 
     async def put(self, item: Any) -> None:
-        """Waits for room. Raises BrokenPipeError after close(), or once the reader has gone; the
-        item is not in the channel then."""
+        """Waits for room and adds an item.
+
+        Raises BrokenPipeError after close(), and when the reader has gone; the item is not in the
+        channel then.
+        """
         self._check_open()
         self._blocked += 1
         try:
@@ -42,14 +45,18 @@ class Channel(asyncio.Queue[Any]):
             self._readable.set()
 
     def put_nowait(self, item: Any) -> None:
-        """Raises asyncio.QueueFull when there is no room, BrokenPipeError as put() does."""
+        """Adds an item. Raises asyncio.QueueFull when the channel has no room, and BrokenPipeError
+        in the same cases as put()."""
         self._check_open()
         super().put_nowait(item)
         self._readable.set()
 
     def close(self, error: BaseException | None = None) -> None:
-        """No more items. With `error` the reader gets that at the end: a body is broken off, not
-        complete. A second call changes nothing."""
+        """Ends the channel behind the items that it has. A second call changes nothing.
+
+        With `error` the reader gets the error at the end: a body that is read from the channel is
+        then broken off, not complete.
+        """
         if not self._closed:
             self._closed = True
             self._error = error
@@ -57,20 +64,23 @@ class Channel(asyncio.Queue[Any]):
 
     def _check_open(self) -> None:
         if self._abandoned:
-            raise BrokenPipeError("nobody reads this channel any more")
+            raise BrokenPipeError("the reader of this channel has gone")
         if self._closed:
             raise BrokenPipeError("the channel is closed")
 
     # ---- the reader ---------------------------------------------------------------------------
 
     async def get(self) -> Any:
-        """The next item. At the end raises what close() was given, once, and then EOFError."""
+        """Returns the next item, when there is one.
+
+        At the end raises the error that close() was given, once; otherwise EOFError.
+        """
         if not await self._wait():
             raise EOFError("the channel is closed")
         return self.get_nowait()
 
     async def _wait(self) -> bool:
-        """Whether there is another item."""
+        """Waits for an item. Returns whether there is one, or False at the end."""
         while self.empty():
             if self._closed and not self._blocked:
                 error, self._error = self._error, None
@@ -79,13 +89,14 @@ class Channel(asyncio.Queue[Any]):
                 try:
                     raise error
                 finally:
-                    del error  # whose traceback has this frame
+                    del error  # the traceback of the error refers to this frame
             self._readable.clear()
             await self._readable.wait()
         return True
 
     def get_nowait(self) -> Any:
-        """Raises asyncio.QueueEmpty when there is no item, also at the end."""
+        """Returns the next item. Raises asyncio.QueueEmpty when there is no item, even at the
+        end."""
         item = super().get_nowait()
         self._writable.set()
         return item
@@ -99,8 +110,11 @@ class Channel(asyncio.Queue[Any]):
         return self.get_nowait()
 
     async def aclose(self) -> None:
-        """The reader has gone: what waits is dropped, and put() raises BrokenPipeError, even one
-        that waits for room already."""
+        """Ends the channel for a reader that has gone.
+
+        The items in the channel are dropped. Calls of put() raise BrokenPipeError, and so do those
+        that wait for room already.
+        """
         self._closed = self._abandoned = True
         self._error = None
         while not self.empty():

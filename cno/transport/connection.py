@@ -1,7 +1,8 @@
-"""One connection on an event loop, of either role: an asyncio.Protocol around the engine.
+"""The base class of client and server connections: an asyncio.Protocol around the engine.
 
-This module has the incoming half: the transport's bytes, the engine's events, and when reading
-stops. The outgoing half is in writing.py; what a server or a client is, in their packages.
+This module has the incoming half: bytes of the transport go into the engine, events of the engine
+go to the streams, and reading stops where memory would grow. The outgoing half is in writing.py.
+Requests and responses are the business of cno.server and cno.client.
 """
 
 from __future__ import annotations
@@ -28,44 +29,44 @@ from cno.engine.fields import Fields
 from cno.observe.logs import error as log
 from cno.transport.writing import WRITE_HIGH, Writing
 
-# Bytes of an HTTP/1 body that may wait for their reader before reading stops. The windows of HTTP/2
-# bound the same (SETTINGS_INITIAL_WINDOW_SIZE).
+# Bytes of an HTTP/1 body that may wait for their reader before the socket is read no further. On
+# HTTP/2 the window of the stream is the bound (SETTINGS_INITIAL_WINDOW_SIZE).
 BODY_BUFFER = 65536
 
 
 class Stream(Protocol):
-    """What a connection does to an exchange."""
+    """The side of an exchange that its connection calls."""
 
     id: int
 
     def feed(self, data: bytes) -> int:
-        """A part of the incoming body; returns how many bytes wait to be read now."""
+        """Takes a chunk of the incoming body; returns how many bytes wait to be read now."""
 
     def feed_end(self, trailers: Fields | None) -> None:
-        """The incoming body is complete; None: there was no trailer section."""
+        """Called when the incoming body is complete. None: the body has no trailer section."""
 
     def lost(self) -> None:
-        """Nothing can be sent or will be received any more."""
+        """Called when nothing can be sent or received on the stream any more."""
 
 
 class Connection(Writing, asyncio.Protocol):
-    """A connection of either role."""
+    """A connection of a client or of a server."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
         super().__init__(loop, engine)
         self._feed = engine.feed
         self.streams = {}
         self.peer: tuple[str, int] | None = None
-        # What everything begins in that does not belong to one request (see `apart`).
+        # The context in which callbacks run that belong to no single request (see `apart`).
         self.context = contextvars.copy_context()
-        self._reading = True
-        self._full = False  # a body waits for its reader
-        self._half_closed = False  # then nothing is read any more either
+        self._reading = True  # whether the transport reads from the socket
+        self._full = False  # whether BODY_BUFFER bytes of an HTTP/1 body wait for their reader
+        self._half_closed = False  # whether the peer has closed its sending side
 
     # ---- the transport ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The transport is up."""
+        """Called by the event loop when the transport is connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._secure = transport.get_extra_info("ssl_object") is not None
@@ -75,9 +76,9 @@ class Connection(Writing, asyncio.Protocol):
             self.peer = (str(peer[0]), int(peer[1]))
 
     def data_received(self, data: bytes) -> None:
-        """One call into the engine and one list of events back, however much the bytes held."""
+        """Feeds the engine and hands out its events: one call and one list for each read."""
         if self._over:
-            return  # lingering
+            return  # the connection lingers, and the input is not wanted
         self._hand_out(self._feed(data), data)
         if self._ready:
             self._pump()
@@ -89,10 +90,13 @@ class Connection(Writing, asyncio.Protocol):
     # ---- events of the engine -----------------------------------------------------------------
 
     def _hand_out(self, events: Iterable[Event], data: bytes = b"") -> None:
-        """Hands out events in order. Parts of one body that came in one read are one part: frames
-        of HTTP/2 are small. `data` is what DATA events are slices of."""
-        parts: list[tuple[int, int, Any]] = []  # start, stop, or -1 and the bytes themselves
-        body = 0  # the stream that they belong to
+        """Hands out events in order. DATA events are slices of `data`.
+
+        Adjacent DATA events of one stream are joined, because the frames of HTTP/2 are small.
+        """
+        # (start, stop, stop) of a slice of `data`, or (-1, bytes, bytes).
+        parts: list[tuple[int, int, Any]] = []
+        body = 0  # the stream of the parts
         for event in events:
             kind = event[0]
             if parts and (kind != EVENT_DATA or event[1] != body):
@@ -117,14 +121,14 @@ class Connection(Writing, asyncio.Protocol):
             self._on_data(stream, part if start < 0 else data[start:stop])
 
     def _on_data(self, stream: int, data: bytes) -> None:
-        """A part of a body."""
+        """Gives a chunk of a body to its stream."""
         exchange = self.streams.get(stream)
         if exchange is not None and exchange.feed(data) >= BODY_BUFFER and not self.http2:
             self._full = True
             self._update_reading()
 
     def _on_event(self, event: Event) -> None:
-        """Anything but a head or a part of a body."""
+        """Handles an event that is neither HEAD nor DATA."""
         kind = event[0]
         if kind == EVENT_TAIL:
             if (stream := self.streams.get(event[1])) is not None:
@@ -145,14 +149,14 @@ class Connection(Writing, asyncio.Protocol):
         raise NotImplementedError
 
     def _on_end(self, stream: Stream, event: Event) -> None:  # noqa: ARG002
-        """A stream has ended and is none of `streams` any more."""
+        """Called when a stream has ended, after it was removed from `streams`."""
         self._lose(stream)
 
     def _on_other(self, event: Event) -> None:
-        """An event that only one of the roles knows."""
+        """Handles an event that only servers or only clients get."""
 
     def _end(self) -> None:
-        """Nothing more will be said or understood."""
+        """Called when the engine has ended the connection: neither side will send any more."""
         raise NotImplementedError
 
     def _on_fault(self, event: Event) -> None:
@@ -171,13 +175,15 @@ class Connection(Writing, asyncio.Protocol):
     # ---- reading ------------------------------------------------------------------------------
 
     def apart(self) -> contextvars.Context:
-        """A context of its own for something that begins on this connection: a copy of the one in
-        which the connection was accepted or made. What the application of one request sets is seen
-        by no other."""
+        """Returns a fresh copy of the context in which the connection was accepted or made.
+
+        Each request runs in a copy of its own, so that no request sees the context variables that
+        another request has set.
+        """
         return self.context.copy()
 
     def consumed(self, stream: int, size: int, left: int = 0) -> None:
-        """The application has taken `size` bytes of a body, of which `left` wait."""
+        """Called when `size` bytes of a body were read, while `left` bytes wait to be read."""
         if not self.http2:
             self._full = left >= BODY_BUFFER
             self._update_reading()
@@ -187,27 +193,31 @@ class Connection(Writing, asyncio.Protocol):
                 self.flush_soon()
 
     def _update_reading(self) -> None:
-        """Reads while there is room: bytes kept behind an unfinished exchange, a body that nobody
-        takes and output that nobody reads all stop it."""
+        """Resumes or pauses reading from the socket.
+
+        Reading stops while a body waits for its reader, while input waits for the end of an HTTP/1
+        exchange, or while the peer does not read the output.
+        """
         wanted = self._over or not (self._full or self._batch.kept or self._choked)
         if wanted == self._reading or self._transport is None or self._half_closed:
             return
         self._reading = wanted
         if wanted:
-            # The loop remembers the context for what it reads from now on.
+            # The loop calls data_received() in the context of the call that resumed reading. This
+            # call may come from a request, whose context must not be seen by later requests.
             self.apart().run(self._transport.resume_reading)
         else:
             self._transport.pause_reading()
 
     def go_on(self) -> None:
-        """Reads on where an exchange that was unfinished, or a tunnel that was not granted, had
-        stopped the engine."""
+        """Parses the input that the engine has kept until an HTTP/1 exchange was over or its tunnel
+        was granted, and then reads on."""
         if not self._over:
             self.data_received(b"")
         self._update_reading()
 
     def go_on_soon(self) -> None:
-        """The same in the next turn of the loop, and outside the context of any request."""
+        """Schedules go_on() for the next turn of the loop, outside the context of any request."""
         self.loop.call_soon(self.go_on, context=self.apart())
 
     def _reset(self, stream: int, code: int) -> None:
@@ -215,8 +225,11 @@ class Connection(Writing, asyncio.Protocol):
             self.engine.reset(stream, code)
 
     def _tell(self) -> None:
-        """Hands out the events that writing has caused."""
-        self._hand_out(self.engine.events())  # among which a promise is a request of ours
+        """Hands out the events that a call other than data_received() has caused.
+
+        One of them may be a HEAD: a server gets its own promises back as requests.
+        """
+        self._hand_out(self.engine.events())
         if self._ready:
             self._pump()
 
@@ -232,5 +245,5 @@ class Connection(Writing, asyncio.Protocol):
 
 
 def peer_name(connection: Connection) -> str:
-    """The other side for a log line."""
+    """Returns the address of the peer for a log line: host:port, or "unix"."""
     return f"{connection.peer[0]}:{connection.peer[1]}" if connection.peer else "unix"

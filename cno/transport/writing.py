@@ -1,8 +1,8 @@
-"""The outgoing half of a connection: output that is gathered, bodies that wait, back-pressure.
+"""The outgoing half of a connection: gathered output, bodies that wait, and back-pressure.
 
-Small output is copied into the engine's buffer and written once per turn of the loop. A large part
-of a body is lent to the transport instead: the engine frames it, and the transport gets views of
-the application's own bytes between the frame headers.
+Small output is copied into the buffer of the engine and written once per turn of the loop. A large
+part of a body is lent to the transport instead: the engine makes the frame headers, and the
+transport gets views of the application's own bytes between the frame headers.
 """
 
 from __future__ import annotations
@@ -19,33 +19,36 @@ from cno.engine.errors import Disconnected, StreamGone
 
 Octets: TypeAlias = "bytes | bytearray | memoryview"
 
-# Bytes of bodies after which a writer of HTTP/2 gives the others on the loop a turn.
+# Bytes of bodies after which other streams of a connection, and other tasks, have their turn.
 QUANTUM = 65536
 
-# Bytes of bodies that the transport is given at a time: as views of the application's bytes, and
-# inside TLS, where they are copied and encrypted.
+# Bytes of bodies that are handed to the transport in one call: as views of the application's bytes,
+# or inside TLS, which copies and encrypts them.
 BULK = 1048576
 BULK_SECURE = 262144
 
-# Bytes of bodies after which everything else on the loop has its turn.
+# Bytes of bodies that a connection writes in one turn of the loop; the rest waits for the next one.
 TURN = 1048576
 
-# Bytes from which on a part of a body is lent to the transport instead of copied into the output.
+# Size in bytes from which a part of a body is lent to the transport instead of copied.
 LEND = 16384
 
-# Bytes of output that are gathered before the transport is given them.
+# Bytes of output in the buffer of the engine at which the buffer is flushed at once.
 GATHER = 65536
 
-# Bytes that the transport may hold before writers wait.
+# High-water mark of the transport, in bytes: above the mark, writers of bodies wait.
 WRITE_HIGH = 131072
 
-# Bytes that the transport may hold before reading stops, because what is read makes more of them:
-# answers too small to wait, and frames that answer frames.
+# Bytes in the transport above which reading stops. Input causes output that no writer waits with,
+# such as small responses and acknowledgements, so that only an end of reading bounds the output.
 OUTPUT_HIGH = 524288
 
 
 class Part:
-    """A part of a body on its way into the engine: data[at:]."""
+    """A part of a body that waits for a window or for its turn; data[at:] is still to be written.
+
+    Parts of one stream are a linked list, in the order of the calls of write_body().
+    """
 
     __slots__ = (
         "at",
@@ -64,22 +67,24 @@ class Part:
         self.stream = stream
         self.data: Any = data
         self.size = len(data)
-        self.at = at  # what is before has been taken by the engine
-        self.final = final  # the body ends with it
-        self.lent = type(data) is bytes  # the bytes of other objects may change meanwhile
-        self.over = False
+        self.at = at  # the engine has taken the bytes in front of this index
+        self.final = final  # whether the body ends with the part
+        # Whether the data may be lent. Only bytes are immutable: the caller may change any other
+        # buffer as soon as send() has returned, while the transport would still hold a view.
+        self.lent = type(data) is bytes
+        self.over = False  # whether the part was written or has failed
         self.failure: Exception | None = None
-        self.waiter: asyncio.Future[None] | None = None
-        self.next: Part | None = None  # of the same body, by another task
+        self.waiter: asyncio.Future[None] | None = None  # the task in write_body() waits on this
+        self.next: Part | None = None  # the next part of the same stream, by another task
 
 
 class Writing:
-    """What a connection of either role writes, and who waits for it.
+    """The output of a connection, client or server, and the tasks that wait for room in it.
 
     `streams` has every stream that can be written to, by its id.
     """
 
-    # What a writer gets when its stream is gone.
+    # The exception for a task that writes to a stream that has ended.
     gone_error: type[ConnectionError] = ConnectionResetError
 
     streams: dict[int, Any]
@@ -90,19 +95,20 @@ class Writing:
         self._batch = engine.batch
         self._output = engine.output
         self._transport: asyncio.Transport | None = None
-        self._secure = False
+        self._secure = False  # whether the transport is TLS
         self.http2 = False
-        self.writable = True
-        self._over = False
-        self._choked = False  # output waits for the peer
-        self._flushing = False
+        self.writable = True  # whether the transport is below its high-water mark
+        self._over = False  # whether the connection is closing: no new streams, no new writers
+        self._choked = False  # whether reading has stopped because of OUTPUT_HIGH
+        self._flushing = False  # whether a call of flush() is scheduled
         self._lent: list[bytes | memoryview] = []  # output in front of the engine's buffer
-        self._pumping = False  # _pump() will be called
-        self._turn = 0  # bytes of bodies since others had a turn
-        self._parts: dict[int, Part] = {}  # the part of each stream that is being written
-        self._ready: deque[Part] = deque()  # those that wait for their turn and the transport
-        self._stalled: dict[int, Part] = {}  # those that wait for a window, by their streams
-        self._waiting: dict[asyncio.Future[None], int] = {}  # writers that wait for room
+        self._pumping = False  # whether a call of _pump() is scheduled
+        self._turn = 0  # bytes of bodies since other tasks had a turn
+        self._parts: dict[int, Part] = {}  # the first part of each stream that is writing
+        self._ready: deque[Part] = deque()  # parts that wait for their turn, or for the transport
+        self._stalled: dict[int, Part] = {}  # by stream: parts that wait for a window to reopen
+        # Tasks that wait for room in the transport, with their streams.
+        self._waiting: dict[asyncio.Future[None], int] = {}
 
     # ---- output -------------------------------------------------------------------------------
 
@@ -117,7 +123,7 @@ class Writing:
                 lent.append(octets)
             if transport is None:
                 return
-            if self._secure:  # a TLS record for each would cost more than the copy
+            if self._secure:  # one TLS record for each piece would cost more than the copy
                 transport.write(b"".join(lent))
             elif type(transport).__module__.startswith("uvloop"):
                 transport.writelines(lent)
@@ -134,7 +140,11 @@ class Writing:
             self._update_reading()
 
     def flush_soon(self) -> None:
-        """HTTP/1: now. HTTP/2: once per turn of the loop, behind all that is ready to run."""
+        """Flushes HTTP/1 at once, and HTTP/2 once per turn of the loop.
+
+        The flush of HTTP/2 is scheduled behind all callbacks that are ready to run, so that the
+        output of all streams leaves in one write.
+        """
         if not self.http2 or self._lent or self._batch.out_size >= GATHER:
             self.flush()
         elif not self._flushing:
@@ -147,10 +157,14 @@ class Writing:
     # ---- bodies -------------------------------------------------------------------------------
 
     async def write_body(self, stream: Any, data: Octets, taken: int, final: bool) -> None:
-        """Writes data[taken:] as the windows and the transport allow. Returns when all of it is
-        written, and unless `final` when there is room for more.
+        """Writes data[taken:], as fast as the windows and the transport allow.
 
-        Raises `gone_error`, or UsageError when the body is longer or shorter than was said.
+        Returns when all bytes are written. Without `final` the call then also waits until the
+        transport has room for the next part. Parts of one stream are written in the order of the
+        calls. A task that is cancelled takes its part back, except for the bytes that are written.
+
+        Raises `gone_error` when the stream has ended, and UsageError when the body is longer or
+        shorter than its Content-Length.
         """
         if self._over or stream.id not in self.streams:
             raise self.gone_error
@@ -159,7 +173,7 @@ class Writing:
         if before is part:
             self._ready.append(part)
             if self.http2:
-                self._pump_soon()  # behind all that is ready to run, so that streams share
+                self._pump_soon()  # other streams that are ready to run get a share of this turn
             else:
                 self._pump()
         else:
@@ -175,13 +189,15 @@ class Writing:
         finally:
             if not part.over:  # cancelled
                 self._withdraw(part)
-            part.failure = None  # its traceback has this frame
+            part.failure = None  # the traceback of the failure keeps this frame alive
         if not final and (turns := self.take_turns(stream, 0)) is not None:
             await turns
 
     async def write_part(self, stream: Any, data: Octets) -> None:
-        """Writes a part of a body and returns when there is room for more. Raises as write_body
-        does, StreamGone and Disconnected."""
+        """Writes a part of a body; returns when there is room for the next part.
+
+        Raises the exceptions of write_body(), and StreamGone or Disconnected.
+        """
         taken = 0
         if len(data) < LEND:
             taken = self.engine.write(stream.id, data, False)
@@ -198,7 +214,11 @@ class Writing:
             self.loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Writes the parts in turns, until the transport is full or all wait for their windows."""
+        """Writes parts of bodies in turns, QUANTUM bytes of each stream.
+
+        Ends when the transport is full, when all parts wait for their windows, or after TURN bytes;
+        the rest is scheduled then.
+        """
         self._pumping = False
         left, gathered, bulk = TURN, 0, BULK_SECURE if self._secure else BULK
         while self._ready and self.writable:
@@ -222,7 +242,11 @@ class Writing:
         self.flush()
 
     def _end_part(self, part: Part, failure: Exception | None = None) -> None:
-        """The part is written, or cannot be: the next one of its stream has its turn, or fails."""
+        """Ends a part that is written or has failed.
+
+        Then the next part of the stream becomes ready. After a failure all further parts of the
+        stream fail as well.
+        """
         del self._parts[part.stream]
         if part.next is not None and failure is None:
             self._parts[part.stream] = part.next
@@ -236,7 +260,7 @@ class Writing:
             ended = None if failure is None else ended.next
 
     def _withdraw(self, part: Part) -> None:
-        """The task that writes the part was cancelled."""
+        """Takes back a part whose task was cancelled. The order of the other parts stays."""
         first = self._parts[part.stream]
         if first is part:
             self._stalled.pop(part.stream, None)
@@ -250,7 +274,10 @@ class Writing:
         first.next = part.next
 
     def _write_piece(self, part: Part) -> int:
-        """Writes what one part may write in its turn; returns how many bytes that were."""
+        """Writes the share of one part in this turn; returns how many bytes the engine has taken.
+
+        The share is QUANTUM bytes, or BULK bytes for a lent part that no other part waits behind.
+        """
         left = part.size - part.at
         alone = part.lent and not self._ready and not self._secure
         size = min(left, BULK if alone else QUANTUM)
@@ -272,10 +299,10 @@ class Writing:
         return taken
 
     def _progress(self, stream: int, size: int) -> None:
-        """That many bytes of this stream's body were written after they had waited."""
+        """Called when `size` bytes of the body of a stream were written after they had waited."""
 
     def _opened(self, stream: int) -> None:
-        """A window has been reopened: that of a stream, or (0) that of the connection."""
+        """Called when the window of a stream, or of the connection (0), was reopened."""
         if stream:
             if (part := self._stalled.pop(stream, None)) is not None:
                 self._ready.append(part)
@@ -284,9 +311,12 @@ class Writing:
             self._stalled.clear()
 
     def take_turns(self, stream: Any, size: int) -> Awaitable[None] | None:
-        """Called after `size` bytes of a body. Returns None, or an awaitable where the transport
-        takes no more for now, or others are to have a turn after a QUANTUM. That raises
-        `gone_error`."""
+        """Called after `size` bytes of a body were written without waiting.
+
+        Returns None when the caller may write on at once. Otherwise returns an awaitable, which
+        waits until the transport has room, or gives other tasks a turn after QUANTUM bytes; the
+        awaitable raises `gone_error` when the stream ends meanwhile.
+        """
         self._turn += size
         return None if self.writable and self._turn < QUANTUM else self._take_turns(stream)
 
@@ -309,14 +339,14 @@ class Writing:
             await waiter
         finally:
             self._waiting.pop(waiter, None)
-            del waiter  # its exception would keep this frame, and the frame the exception
+            del waiter  # the exception in the future and this frame would keep each other alive
 
     def pause_writing(self) -> None:
-        """The transport has enough: writers wait."""
+        """Called by the transport above its high-water mark: writers wait from now on."""
         self.writable = False
 
     def resume_writing(self) -> None:
-        """Writers go on, in the order in which they came."""
+        """Called by the transport when it has room: writers go on, in the order of their calls."""
         self.writable = True
         for waiter in list(self._waiting):
             if not waiter.done():
@@ -328,7 +358,7 @@ class Writing:
             self._update_reading()
 
     def _abandon(self, stream: int) -> None:
-        """Nothing of this stream's body can be written any more: its writers are told."""
+        """Fails all writers of a stream that has ended, with `gone_error`."""
         if (part := self._parts.get(stream)) is not None:
             self._stalled.pop(stream, None)
             with suppress(ValueError):

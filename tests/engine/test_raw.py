@@ -189,7 +189,7 @@ def test_ping() -> None:
     assert conn.take() == [("W", frame("PING 0 - t:12345678"))]
     conn.data_received(frame("PING 0 ACK t:12345678"))
     assert conn.take() == [("pong", b"12345678")]
-    with pytest.raises(ValueError, match="eight octets"):
+    with pytest.raises(ValueError, match="8 bytes"):
         conn.write_ping(b"1")
 
 
