@@ -16,6 +16,7 @@ from cno.engine import fast
 from cno.gateway import scope
 from cno.observe.logs import error as log
 from cno.server import connection, reply
+from cno.server.exchange import Group
 from cno.transport.writing import LEND, QUANTUM
 
 CONNECTION: Any = connection.ServerConnection
@@ -57,7 +58,7 @@ if fast.MODULE is not None:
 
         make_reply = fast.MODULE.Reply
 
-        def __init__(self, group: connection.Group) -> None:
+        def __init__(self, group: Group) -> None:
             super().__init__(group)
             options = {"loop": group.loop, **connection.TASK}
             self.attach(self.engine, self.engine.address, options)
