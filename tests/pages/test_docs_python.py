@@ -1,14 +1,16 @@
-"""docs/python.md: the programs run, and print what is printed below them.
+"""docs/python.md: the programs run and print the output below them; tables and figures are true.
 
-Each ```python block is run on top of those before it in its chapter. A ```console block is for the
-`handle` that is the last one then, and a ```text block is what was printed since the one before:
-by the blocks and by the last `main`, which gets the address of a server of that `handle`.
+Each ```python block runs in the namespace of the blocks before it in its chapter. The commands of a
+```console block talk to a server of the last `handle`. A ```text block is all output since the
+```text block before it: of the ```python blocks, and of the last `main`, which gets the address of
+a server of the last `handle`.
 """
 
 import asyncio
 import contextlib
 import inspect
 import io
+import logging
 import re
 import ssl
 import subprocess
@@ -21,6 +23,7 @@ from pages import blocks, chapter
 from wire import soon
 
 import cno
+import cno.asgi
 import cno.client.connection
 import cno.client.dial
 import cno.client.errors
@@ -29,9 +32,16 @@ import cno.client.protocol
 import cno.client.upload
 import cno.engine.binding
 import cno.engine.events
+import cno.gateway.scope
+import cno.observe.logs
+import cno.process.heap
+import cno.process.service
 import cno.raw
+import cno.server.group
 import cno.server.protocol
 import cno.transport.connection
+import cno.transport.writing
+from cno.observe import access
 from tools import Certificate, tool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,7 +49,7 @@ TEXT = (ROOT / "docs" / "python.md").read_text()
 
 
 def rows(text: str, columns: int) -> Iterator[list[str]]:
-    """The cells of its tables with so many columns, without their headings."""
+    """The cells of the tables that have so many columns, without the headings."""
     for line in text.splitlines():
         cells = [cell.strip() for cell in line[1:-1].split("|")]
         if line.startswith("| `") and len(cells) == columns:
@@ -47,24 +57,25 @@ def rows(text: str, columns: int) -> Iterator[list[str]]:
 
 
 def words(cell: str) -> list[str]:
-    """What is in backquotes."""
+    """The words of a cell that are in backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 SERVER = chapter(TEXT, "The server")
+APPLICATIONS = chapter(TEXT, "Applications")
 CLIENT = chapter(TEXT, "The client")
 RAW = chapter(TEXT, "Without sockets")
 
 
 def commands(block: str) -> list[tuple[str, str]]:
-    """What is typed and what is printed."""
+    """The commands of a ```console block, each with its output."""
     parts = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)
     assert parts[0] == ""
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 async def printed(command: str, handle: Any) -> str:
-    """Of a command whose port 8000 is that of a server."""
+    """The output of a command, with the port of a server of `handle` in the place of 8000."""
     loop = asyncio.get_running_loop()
     group = cno.ServerGroup(loop)
     make = lambda: cno.Server(loop, handle, group=group)  # noqa: E731
@@ -106,16 +117,86 @@ def test_the_server() -> None:
         asyncio.run(serve_and_stop())
 
 
+def test_the_bounds_of_memory_are_those_of_the_source() -> None:
+    table = SERVER.partition("\n### Memory\n")[2].partition("\n### ")[0]
+    told = dict(re.findall(r"^\| ([\w/0-9 ,-]+) \| (\d+) \|", table, re.MULTILINE))
+    config = (ROOT / "csrc" / "config.h").read_text()
+    limits = dict(re.findall(r"^#define (CNO_\w+) (\d+)$", config, re.MULTILINE))
+    read = 262144  # of asyncio (max_size of a transport) and of uvloop
+    assert {name: int(size) for name, size in told.items()} == {
+        "unread body, HTTP/1": cno.transport.connection.BODY_BUFFER,
+        "unread body, HTTP/2": int(limits["CNO_DEFAULT_STREAM_WINDOW"]),
+        "input behind an unanswered HTTP/1 request": read,
+        "head of a request": int(limits["CNO_MAX_H1_HEAD"]),
+        "output in the transport": cno.transport.writing.WRITE_HIGH,
+        "one hand-over of a body": cno.transport.writing.BULK,
+        "output that no writer waits for": cno.transport.writing.OUTPUT_HIGH,
+    }
+    assert f"at most {read} bytes" in table
+    assert f"{cno.transport.writing.BULK_SECURE} bytes, copied, inside TLS" in table
+    assert f"at least {cno.transport.writing.LEND} bytes" in table
+
+
 def test_the_options_are_all_there() -> None:
     listed = set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", SERVER, re.MULTILINE))
     assert set(cno.server.protocol.ServerOptions.__annotations__) == listed
+
+
+# ---- applications -------------------------------------------------------------------------------
+
+
+def test_the_lines_of_the_access_log() -> None:
+    """The lines on the page, taken apart and logged again, are the same lines."""
+    lines: list[str] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler = Lines()
+    handler.setFormatter(cno.observe.logs.AccessFormatter())
+    logger, level = cno.observe.logs.access, cno.observe.logs.access.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    ((_, shown),) = [block for block in blocks(APPLICATIONS) if block[0] == "text"]
+    try:
+        for line in shown.splitlines():
+            whole = re.fullmatch(r"INFO: +(\S+) - \"(\S+) ([^ \"]+)(.*)", line)
+            assert whole is not None
+            peer, method, target, rest = whole.groups()
+            if found := re.match(r" HTTP/(\S+)\" (\d+) [A-Z]+ (\d+) (\S+) ms( cut)?$", rest):
+                version, status, size, ms, cut = found.groups()
+                access.request(
+                    *(peer, method, target, version, int(status), int(size), float(ms) / 1000),
+                    whole=not cut,
+                )
+            else:
+                status, reason = re.findall(r"^\" (\d+) (\S+)$", rest)[0]
+                access.refused(peer, method, target.encode(), int(status), reason)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert lines == shown.splitlines()
+    assert len(lines) == 3
+    assert f"`{reason}`" in (ROOT / "docs" / "engine.md").read_text()
+
+
+def test_the_facts_about_applications_are_those_of_the_source() -> None:
+    text = " ".join(APPLICATIONS.split()).replace("'", '"')
+    assert str(cno.gateway.scope.ASGI).replace("'", '"') in text
+    assert f"the status is {cno.asgi.CLIENT_LEFT} if the client has left" in text
+    assert f"up to {cno.process.heap.TRIM >> 20} MiB of freed memory" in text
+    assert f"allocations of {cno.process.heap.MMAP >> 20} MiB and more" in text
+    assert all(f"`{name}`" in text for name in cno.process.heap.VARIABLES)
+    assert cno.process.service.FAREWELL == cno.server.group.MERCY == 1.0
+    assert text.count("one second") + text.count("one more second") == 4
 
 
 # ---- the client ---------------------------------------------------------------------------------
 
 
 async def run_main(space: dict[str, Any], certificate: Certificate) -> None:
-    """Runs a `main` against its server, inside TLS if it wants a certificate."""
+    """Runs a `main` against a server of its `handle`, inside TLS if `main` takes a certificate."""
     loop = asyncio.get_running_loop()
     group = cno.ServerGroup(loop, upgrade=True)
     arguments, context = [], None
@@ -136,7 +217,7 @@ async def run_main(space: dict[str, Any], certificate: Certificate) -> None:
 
 
 def play(text: str, certificate: Certificate) -> int:
-    """Runs the programs of a chapter and compares what they print."""
+    """Runs the programs of a chapter and compares their output. Returns the number of outputs."""
     space: dict[str, Any] = {"__name__": "docs"}
     out, compared = io.StringIO(), 0
     for kind, block in blocks(text):
@@ -158,7 +239,7 @@ def test_the_client(certificate: Certificate) -> None:
 
 
 def defaults(function: Any) -> dict[str, Any]:
-    """The parameters that can only be given by name."""
+    """The keyword-only parameters of a function, with their defaults."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
@@ -185,7 +266,7 @@ def test_the_options_of_the_client_are_all_there() -> None:
 
 
 def test_the_typed_options_are_those_of_the_functions() -> None:
-    """What is said twice in the source: parameters, and the types of **options."""
+    """The source lists the options twice: as parameters, and as the types of **options."""
     of_client = set(defaults(cno.Client))
     of_connect = of_client | set(defaults(cno.connect))
     of_request = set(defaults(cno.Client.request))
