@@ -19,7 +19,7 @@ from cno.gateway.interface import App, Message, Scope
 from cno.gateway.scope import http_scope
 from cno.observe import access
 from cno.observe.logs import error as log
-from cno.server.connection import ServerConnection
+from cno.server.connection import TASK, ServerConnection
 from cno.server.reply import DONE, FAILED, HELD, ClientDisconnected, Reply
 from cno.transport.connection import peer_name
 
@@ -225,6 +225,14 @@ class Request:
     def begin(self) -> None:
         """Calls the application in a task."""
         self.task = self.connection.start(self.run())
+        if "eager_start" not in TASK:
+            self.task.add_done_callback(self._done, context=self.connection.context)
+
+    def _done(self, task: asyncio.Task[None]) -> None:  # noqa: ARG002
+        """The task is over. One that was cancelled before its first step has run nothing of its
+        coroutine, not even `finally`."""
+        if self in self.connection.running:
+            self._end()
 
     async def run(self) -> None:
         """The task of a request."""
@@ -233,9 +241,12 @@ class Request:
         except Exception as error:
             app_failed(self, error)
         finally:
-            if self.reply.state < DONE:
-                app_ended(self)
-            self.connection.returned(self)
+            self._end()
+
+    def _end(self) -> None:
+        if self.reply.state < DONE:
+            app_ended(self)
+        self.connection.returned(self)
 
     def _wake(self) -> None:
         if self._inbox is not None:

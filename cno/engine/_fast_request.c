@@ -22,9 +22,10 @@ static PyObject *make_scope(struct fast *fast, PyObject *base, PyObject *event, 
                             long flags) {
     PyObject *path = PyTuple_GetItem(event, CNO_HEAD_PATH);
     PyObject *root = PyDict_GetItemWithError(base, NAME(fast, root_path));
-    if (!path || !root)
+    if (!path || PyErr_Occurred())
         return NULL;
-    if (!PyUnicode_Check(path) || PyUnicode_GetLength(root) || (flags & CNO_MESSAGE_HTTP1_0))
+    if (!PyUnicode_Check(path) || !root || !PyUnicode_Check(root) || PyUnicode_GetLength(root) ||
+        (flags & CNO_MESSAGE_HTTP1_0) || (state != Py_None && !PyDict_Check(state)))
         return PyObject_CallFunctionObjArgs(HELPER(fast, http_scope), base, event, state, NULL);
     PyObject *scope = PyDict_Copy(base);
     if (scope && put_new(scope, NAME(fast, asgi), PyDict_Copy(HELPER(fast, asgi))) == 0 &&
@@ -229,6 +230,7 @@ static int request_clear(PyObject *self) {
 }
 
 static void request_dealloc(PyObject *self) {
+    PyObject_GC_UnTrack(self);  // first: a callback of a weak reference may run the collector
     PyObject_ClearWeakRefs(self);
     fast_release(self, request_clear);
 }
