@@ -27,7 +27,7 @@ from cno.transport.connection import peer_name
 CLIENT_LEFT = 499
 
 
-class Site(NamedTuple):
+class Application(NamedTuple):
     """What all requests to one application have in common."""
 
     app: App
@@ -160,18 +160,20 @@ class Request:
         "task",
     )
 
-    def __init__(self, site: Site, connection: ServerConnection, base: Scope, event: Event) -> None:
+    def __init__(
+        self, application: Application, connection: ServerConnection, base: Scope, event: Event
+    ) -> None:
         """`base` is what cno.gateway.scope says of the connection, `event` a HEAD."""
         self.connection = connection
         self.id: int = event[HEAD_STREAM]
         self.body_done = event[HEAD_FLAGS] & MESSAGE_FINAL != 0
-        self.scope = http_scope(base, event, site.state)
+        self.scope = http_scope(base, event, application.state)
         self.reply: Reply = connection.make_reply(
-            connection, self.id, self if site.access_log else None
+            connection, self.id, self if application.access_log else None
         )
         self.task: asyncio.Task[None] | None = None
-        self.began = time.monotonic() if site.access_log else 0.0
-        self._app = site.app
+        self.began = time.monotonic() if application.access_log else 0.0
+        self._app = application.app
         self._expect = event[HEAD_FLAGS] & MESSAGE_EXPECT != 0
         self._inbox: Inbox | None = None  # made when it is needed
 

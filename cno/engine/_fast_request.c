@@ -48,7 +48,7 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-// Request(site, connection, base, event).
+// Request(application, connection, base, event).
 static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *site, *connection, *base, *event;
     struct fast *fast = fast_of(type);
@@ -57,7 +57,8 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
         return NULL;
     if (!PyTuple_Check(site) || !PyObject_TypeCheck(connection, fast->connection_type) ||
         !PyDict_Check(base) || !PyTuple_Check(event)) {
-        PyErr_SetString(PyExc_TypeError, "Request takes a Site, a Connection, a dict and an event");
+        PyErr_SetString(PyExc_TypeError,
+                        "Request takes an Application, a Connection, a dict and an event");
         return NULL;
     }
     PyObject *app = PyTuple_GetItem(site, 0), *state = PyTuple_GetItem(site, 1);

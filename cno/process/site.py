@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from cno.asgi import Site as Application
+from cno.asgi import Application
 from cno.config.options import Config
 from cno.engine.events import Event
 from cno.gateway.interface import App
