@@ -1,362 +1,70 @@
-"""cno/server/connection.py: back-pressure, fairness, idle time, and the end, on real sockets."""
+"""cno/server/connection.py: idle connections, half-closed clients, shutdown and TLS, on sockets."""
 
 import asyncio
-import resource
-import socket
 import ssl
-from typing import Any
 
+import native
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
+from native import Site, plain
 from peer import Peer, answer, both, echo, h1, h2_only, hello, note, over, read_body
-from wire import H1, H2, H2Exchange, soon
+from pressure import BLOCK, START, part
+from wire import H1, H2, soon
 
+import cno
 from tools import Certificate
 
-START = {"type": "http.response.start", "status": 200, "headers": []}
-BLOCK = bytes(65536)
+# ---- the handler's life ------------------------------------------------------------------------
 
 
-def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
-    """A message with a part of the body."""
-    return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-class Source:
-    """An application that sends `total` octets in pieces; `.sent` by path counts what was taken."""
-
-    def __init__(self, total: int = 1 << 30, piece: int = 65536) -> None:
-        self.total, self.piece = total, bytes(piece)
-        self.sent: dict[str, int] = {}
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = scope["path"]
-        if path == "/small":
-            await answer(send)
-            return
-        self.sent[path] = 0
-        await send(START)
-        while self.sent[path] < self.total:
-            await send(part(self.piece))
-            self.sent[path] += len(self.piece)
-        await send(part(b"", more=False))
-
-    async def stuck(self, peer: Peer, path: str = "/") -> int:
-        """Waits until send() returns no more; what was taken by then."""
-        for _ in range(1000):
-            before = self.sent.get(path)
-            await peer.barrier()
-            await peer.barrier()
-            if before is not None and self.sent[path] == before:
-                return before
-        raise AssertionError("send() never waits")
-
-
-async def little_room(peer: Peer, app: Any, **options: Any) -> Any:
-    """A server and a client with small buffers in the kernel."""
-    await peer.start(app, **options)
-    peer.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-    peer.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-    return await peer.connect(buffer=16384)
-
-
-async def wide_open(peer: Peer, app: Any) -> H2:
-    """A client whose windows are no limit."""
-    client = await little_room(peer, app)
-    client.h2.update_settings({4: 1 << 30})
-    client.h2.increment_flow_control_window(1 << 30)
-    await client.flush()
-    await client.ping()
-    return client
-
-
-async def together(client: H2, *paths: str) -> list[H2Exchange]:
-    """Requests that arrive in one read."""
-    exchanges = []
-    for path in paths:
-        exchange = H2Exchange(client, client.h2.get_next_available_stream_id())
-        client.exchanges[exchange.id] = exchange
-        fields = [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "x")]
-        client.h2.send_headers(exchange.id, fields, end_stream=True)
-        exchanges.append(exchange)
-    await client.flush()
-    return exchanges
-
-
-# ---- back-pressure ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("piece", [1000, 65536, 4 << 20], ids=["1 KB", "64 KiB", "4 MiB"])
-@both
-async def test_a_peer_that_does_not_read_costs_little(peer: Peer, piece: int) -> None:
-    """What was taken is bounded by the high-water mark, plus one piece that waits."""
-    app = Source(piece=piece)
-    client = await little_room(peer, app)
-    exchange = await client.start()
-    assert await app.stuck(peer) <= 4 * 65536 + 16384 * 4 + piece
-    await exchange.give_up()
-
-
-def resident() -> int:
-    """Octets of memory that this process has."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def high_water() -> int:
-    """The most memory that this process had since `forget_high_water`."""
-    with open("/proc/self/status") as file:
-        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
-
-
-def forget_high_water() -> None:
-    """Lets high_water begin again."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
-@both
-async def test_a_large_body_in_one_message_is_not_copied(peer: Peer) -> None:
-    """What the application holds is held once, and what waits is a reference to it."""
-    body = bytearray(64 << 20)
-    for at in range(0, len(body), 4096):
-        body[at] = 1
-    large = bytes(body)
-    del body
-
-    async def app(scope, receive, send):
-        await send(START)
-        await send(part(large, more=False))
-
-    client = await little_room(peer, app)
-    if isinstance(client, H2):
-        client.h2.update_settings({4: 2**31 - 1})
-        client.h2.increment_flow_control_window(2**30)
-        await client.flush()
-        await client.ping()
-    forget_high_water()
-    before = resident()
-    exchange = await client.start()
-    await exchange.head()
-    await peer.barrier()
-    grown = high_water() - before
-    await exchange.give_up()
-    assert grown < 16 << 20
-
-
-@h2_only
-async def test_many_streams_of_a_peer_that_does_not_read(peer: Peer) -> None:
-    """The bound is for the connection, however many streams it has."""
-    app = Source(piece=1 << 20)
-    client = await wide_open(peer, app)
-    forget_high_water()
-    before = resident()
-    await together(client, *[f"/{number}" for number in range(60)])
-    await peer.barrier()
-    await peer.barrier()
-    grown = high_water() - before
-    client.wire.reset()
-    assert grown < 8 << 20
-
-
-@h2_only
-async def test_answers_that_are_not_read_are_not_gathered(peer: Peer) -> None:
-    """A peer that sends PINGs and does not read: stopped, or cut off."""
-    client = await little_room(peer, hello)
-    await client.ping()
-    before = resident()
-    octets = PingFrame(0, b"12345678").serialize() * 1000
-    sent = 0
-    while sent < 10_000_000:
-        try:
-            sent += client.wire.sock.send(octets)
-        except BlockingIOError:
-            await peer.barrier()
-            sent += 170_000
-        except ConnectionError:
-            break
-    assert resident() - before < 5_000_000
-
-
-@h2_only
-async def test_a_stream_without_window_does_not_block_another(peer: Peer) -> None:
-    app = Source()
-    client = await peer.serve(app)
-    client.credit = False
-    stuck = await client.start("GET", "/stuck")
-    await stuck.body(65535)
-    client.h2.increment_flow_control_window(1 << 20)
-    await client.flush()
-    for _ in range(10):
-        assert (await client.ask("/small")).body == b"ok"
-    free = await client.start("GET", "/free")
-    await free.body(65535)
-    assert len(stuck.got.body) == 65535
-    await stuck.give_up()
-    await free.give_up()
-
-
-@h2_only
-async def test_an_upload_that_waits_does_not_block_another(peer: Peer) -> None:
+@native.h1
+async def test_p9_a_half_closed_client_has_its_answer(peer: Site) -> None:
     go = asyncio.Event()
 
-    async def app(scope, receive, send):
-        if scope["path"] == "/stuck":
-            await go.wait()
-        await echo(scope, receive, send)
-
-    client = await peer.serve(app)
-    stuck = await client.start("POST", "/stuck", more=True)
-    await stuck.write(bytes(65535))
-    for _ in range(5):
-        response = await client.ask("/free", method="POST", body=bytes(200_000))
-        assert len(response.body) == 200_000
-    go.set()
-    await stuck.write(bytes(65535), end=True)
-    assert len((await stuck.response()).body) == 2 * 65535
-
-
-@h1
-async def test_reading_goes_on_when_the_application_reads(peer: Peer) -> None:
-    """A slow reader gets it all, in pieces that are not large."""
-
-    async def app(scope, receive, send):
-        size = largest = 0
-        while True:
-            message = await receive()
-            size += len(message["body"])
-            largest = max(largest, len(message["body"]))
-            if not message["more_body"]:
-                break
-            await asyncio.sleep(0)
-        await answer(send, b"%d %d" % (size, largest))
-
-    client = await peer.serve(app)
-    response = await client.ask(method="POST", body=bytes(5_000_000))
-    size, largest = map(int, response.body.split())
-    assert size == 5_000_000
-    assert largest <= 65536 + 262144  # one read above the mark
-
-
-@h1
-async def test_pipelined_requests_wait_in_the_kernel(peer: Peer) -> None:
-    """While an answer is not there, reading stops: the sender is stopped too."""
-    go = asyncio.Event()
-
-    async def app(scope, receive, send):
+    async def handle(request: cno.Request) -> None:
         await go.wait()
-        await answer(send)
+        await request.respond(200, [], BLOCK * 4)
 
-    client = await little_room(peer, app)
-    client.wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-    one = b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 1000 + b"\r\n\r\n"
-    whole, sent = one * 5000, 0
-    for _ in range(3):
-        try:
-            while sent < len(whole):
-                sent += client.wire.sock.send(whole[sent : sent + 8192])
-        except BlockingIOError:
-            await peer.barrier()
-    assert sent < 1_000_000
-    go.set()
-    for _ in range(sent // len(one)):
-        assert (await client.response()).body == b"ok"
-
-
-@h2_only
-async def test_two_downloads_share(peer: Peer) -> None:
-    """Neither of two big responses is ever far behind the other."""
-    total = 1 << 20
-    app = Source(total=total)
-    client = await wide_open(peer, app)
-    one, two = await together(client, "/1", "/2")
-    furthest = 0
-    while not (one.over or two.over):
-        assert await client.fill()
-        furthest = max(furthest, abs(len(one.got.body) - len(two.got.body)))
-    assert furthest <= total // 4
-    await one.response()
-    await two.response()
-    assert len(one.got.body) == len(two.got.body) == total
-
-
-@h2_only
-async def test_two_downloads_in_one_message_share(peer: Peer) -> None:
-    """The same where the application sends everything at once."""
-    total = 1 << 20
-    app = Source(total=total, piece=total)
-    client = await wide_open(peer, app)
-    one, two, small = await together(client, "/1", "/2", "/small")
-    assert (await small.response()).body == b"ok"
-    furthest = 0
-    while not (one.over or two.over):
-        assert await client.fill()
-        furthest = max(furthest, abs(len(one.got.body) - len(two.got.body)))
-    assert furthest <= total // 2
-    await one.response()
-    await two.response()
-
-
-@h2_only
-async def test_a_small_answer_overtakes_a_big_one(peer: Peer) -> None:
-    """P2: a download that goes on does not starve the others."""
-    client = await wide_open(peer, Source(total=8 << 20))
-    big = await client.start("GET", "/big")
-    await big.body(1)
-    for _ in range(5):
-        before = len(big.got.body)
-        assert (await client.ask("/small")).body == b"ok"
-        assert len(big.got.body) - before <= 1 << 20
-    assert len((await big.response()).body) == 8 << 20
-
-
-@h2_only
-async def test_a_ping_overtakes_a_download(peer: Peer) -> None:
-    client = await wide_open(peer, Source(total=8 << 20))
-    big = await client.start("GET", "/big")
-    await big.body(1)
-    await client.ping()
-    assert len(big.got.body) <= 1 << 20
-    await big.give_up()
-
-
-@h2_only
-async def test_a_download_that_is_cancelled_ends(peer: Peer) -> None:
-    """The client reads on, as one does whose connection has other uses."""
-    app = Source(total=8 << 20)
-    ended = asyncio.Event()
-
-    async def noted(scope, receive, send):
-        try:
-            await app(scope, receive, send)
-        finally:
-            ended.set()
-
-    client = await wide_open(peer, noted)
-    big = await client.start("GET", "/big")
-    await big.body(1)
-    await big.give_up()
-    while not ended.is_set():
-        assert await client.fill()
-    assert app.sent["/big"] <= 1 << 20
-
-
-@h2_only
-async def test_data_frames_are_not_tiny(peer: Peer) -> None:
-    """A window that opens octet by octet must not make a frame of each (CVE-2019-9511)."""
-    app = Source(total=1 << 20)
-    client = await peer.serve(app)
-    client.credit = False
+    client = await peer.serve(handle)
     exchange = await client.start()
-    await exchange.body(65535)
-    for _ in range(2000):
-        client.h2.increment_flow_control_window(1)
-        client.h2.increment_flow_control_window(1, exchange.id)
-    await client.flush()
-    await client.until(lambda: len(exchange.got.body) >= 67_535 or client.ended)
-    frames = [f for f in client.frames if isinstance(f, DataFrame) and len(f.data) < 100]
-    assert len(frames) < 200
-    await exchange.give_up()
+    client.wire.fin()
+    await peer.barrier()
+    go.set()
+    assert plain(await exchange.response()) == (200, BLOCK * 4)
+
+
+@native.both
+async def test_p9_nothing_is_said_when_connections_are_lost(peer: Site) -> None:
+    """The harness fails on whatever the loop has to complain about."""
+    await peer.start(native.hello)
+    for _ in range(5):
+        client = await peer.connect()
+        assert (await client.ask()).status == 200
+        client.wire.reset()
+    await peer.barrier()
+    assert not peer.log
+
+
+# ---- options, groups, the end ------------------------------------------------------------------
+
+
+@native.both
+async def test_p9_an_idle_connection_is_closed(peer: Site) -> None:
+    client = await peer.serve(native.hello, timeout_keep_alive=0.0)
+    assert (await client.ask()).status == 200
+    assert await client.closed() == "fin"  # type: ignore[attr-defined]
+
+
+@native.both
+async def test_one_connection_is_shut_down(peer: Site) -> None:
+    async def handle(request: cno.Request) -> None:
+        request.conn.shutdown()
+        await asyncio.sleep(0)
+        await request.respond(200, [], b"the last")
+
+    client = await peer.serve(handle)
+    assert plain(await client.ask()) == (200, b"the last")
+    assert await client.closed() == "fin"  # type: ignore[attr-defined]
 
 
 # ---- idle time ----------------------------------------------------------------------------------
@@ -572,46 +280,6 @@ async def test_shutdown_does_not_wait_for_idle_clients(peer: Peer) -> None:
     assert await client.closed() == "fin"
     await soon(peer.server.wait_closed())
     assert loop.time() - begin < 1.5
-
-
-@over("h2", loops=["asyncio"])
-async def test_abort_tells_the_applications(peer: Peer) -> None:
-    peer.cuts = True
-
-    async def app(scope, receive, send):
-        if scope["path"] == "/receive":
-            await receive()
-            return (await receive())["type"]
-        if scope["path"] == "/send":
-            await send(START)
-            with pytest.raises(OSError) as error:
-                while True:
-                    await send(part(BLOCK))
-            return error.type.__name__
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return "cancelled"
-
-    results: dict[str, Any] = {}
-
-    async def noting(scope, receive, send):
-        results[(scope["path"], scope["http_version"])] = await app(scope, receive, send)
-
-    await little_room(peer, noting, timeout_graceful_shutdown=0.05)
-    for path in ("/receive", "/send", "/deaf"):
-        for version in ("h1", "h2"):
-            client = await peer.connect(version, buffer=16384)
-            await client.start("GET", f"{path}?{version}")
-    await peer.barrier()
-    await peer.barrier()
-    peer.server.close()
-    await soon(peer.server.wait_closed())
-    for version in ("1.1", "2"):
-        assert results.pop(("/receive", version)) == "http.disconnect"
-        assert results.pop(("/send", version)) == "ClientDisconnected"
-        assert results.pop(("/deaf", version)) == "cancelled"
-    assert not results
 
 
 @over("h1", loops=["asyncio"])
