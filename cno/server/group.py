@@ -19,6 +19,9 @@ from cno.transport.connection import peer_name
 # server no longer waits for the application.
 MERCY = 1.0
 
+# Seconds between two ticks of the clock.
+TICK = 1.0
+
 
 class Group:
     """The connections of one server. The clock runs while the group has connections."""
@@ -135,7 +138,7 @@ class Group:
         self._timer = None
         if not self.connections:
             return
-        self._timer = self.loop.call_later(1.0, self._tick)
+        self._timer = self.loop.call_later(TICK, self._tick)
         if self._config.date_header:
             self.defaults.set(_default_fields(self._config))
         now = self.loop.time()

@@ -49,7 +49,9 @@ async def test_p9_nothing_is_said_when_connections_are_lost(peer: Site) -> None:
 
 
 @native.both
-async def test_p9_an_idle_connection_is_closed(peer: Site) -> None:
+async def test_p9_an_idle_connection_is_closed(peer: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.server.group.TICK", 0.05)
+    monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
     client = await peer.serve(native.hello, timeout_keep_alive=0.0)
     assert (await client.ask()).status == 200
     assert await client.closed() == "fin"  # type: ignore[attr-defined]
@@ -71,8 +73,10 @@ async def test_one_connection_is_shut_down(peer: Site) -> None:
 
 
 @over("h1", loops=["asyncio"])
-async def test_idle_connections_are_closed(peer: Peer) -> None:
+async def test_idle_connections_are_closed(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are used, and those whose request takes its time, are not."""
+    monkeypatch.setattr("cno.server.group.TICK", 0.05)
+    monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
     go = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -81,7 +85,7 @@ async def test_idle_connections_are_closed(peer: Peer) -> None:
             await go.wait()
         await answer(send)
 
-    await peer.start(app, timeout_keep_alive=0.9)
+    await peer.start(app, timeout_keep_alive=0.5)
     idle = [await peer.connect(version) for version in ("h1", "h2")]
     used = [await peer.connect(version) for version in ("h1", "h2")]
     busy = [await peer.connect(version) for version in ("h1", "h2")]
@@ -173,8 +177,11 @@ async def test_requests_after_the_second_goaway_are_refused(peer: Peer) -> None:
 
 
 @over("h2", loops=["asyncio"])
-async def test_shutdown_of_a_peer_that_answers_no_ping(peer: Peer) -> None:
+async def test_shutdown_of_a_peer_that_answers_no_ping(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second GOAWAY comes all the same."""
+    monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
     client = await peer.serve(hello, timeout_graceful_shutdown=5)
     await client.ping()
     peer.server.close()
@@ -268,18 +275,23 @@ async def test_shutdown_closes_idle_connections_at_once(peer: Peer) -> None:
 
 
 @over("h1", "h2", loops=["asyncio"])
-async def test_shutdown_does_not_wait_for_idle_clients(peer: Peer) -> None:
-    """A client that keeps its connection in a pool does not notice our FIN before it uses it; nor
-    does it answer the PING between two GOAWAYs, for which a second is allowed."""
+async def test_shutdown_does_not_wait_for_idle_clients(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that keeps its connection in a pool does not close its side before the next request.
+    A server without unread input does not linger for such a client."""
+    monkeypatch.setattr("cno.server.group.TICK", 0.02)
     peer.cuts = True
     client = await peer.serve(hello)
     assert (await client.ask()).body == b"ok"
+    while any(connection._busy for connection in peer.server._site.connections):
+        await asyncio.sleep(0.01)
     loop = asyncio.get_running_loop()
     begin = loop.time()
     peer.server.close()
     assert await client.closed() == "fin"
     await soon(peer.server.wait_closed())
-    assert loop.time() - begin < 1.5
+    assert loop.time() - begin < 0.5
 
 
 @over("h1", loops=["asyncio"])

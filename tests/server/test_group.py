@@ -24,7 +24,9 @@ async def test_a_drain_finds_a_client_that_has_just_gone(peer: Site) -> None:
 
 
 @native.both
-async def test_p9_a_group_is_drained(peer: Site) -> None:
+async def test_p9_a_group_is_drained(peer: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.server.group.TICK", 0.02)
+    monkeypatch.setattr("cno.server.connection.LINGER", 0.1)
     go = asyncio.Event()
 
     async def handle(request: cno.Request) -> None:
@@ -69,7 +71,10 @@ async def test_a_connection_made_while_the_group_drains(peer: Site) -> None:
 
 
 @over("h2", loops=["asyncio"])
-async def test_abort_tells_the_applications(peer: Peer) -> None:
+async def test_abort_tells_the_applications(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cno.server.group.MERCY", 0.1)
+    monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
+    monkeypatch.setattr("cno.process.service.FAREWELL", 0.1)
     peer.cuts = True
 
     async def app(scope, receive, send):

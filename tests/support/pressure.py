@@ -46,7 +46,7 @@ def part(body: bytes, *, more: bool = True) -> dict[str, Any]:
 
 
 class Source:
-    """An application that sends `total` bytes in pieces; `.sent` counts the bytes taken."""
+    """An application that sends `total` bytes in pieces. `.sent` has the bytes taken, by path."""
 
     def __init__(self, total: int = 1 << 30, piece: int = 65536) -> None:
         self.total, self.piece = total, bytes(piece)

@@ -1,10 +1,12 @@
 """cno/transport/writing.py: back-pressure, fairness of streams, and the order of parts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import native
 import pytest
+from bare import Receiver, Sender
 from hyperframe.frame import DataFrame
 from native import Site, noted
 from peer import Peer, both, h2_only
@@ -23,6 +25,10 @@ from pressure import (
 from wire import H2
 
 import cno
+from cno import raw
+from cno.engine.errors import UsageError
+from cno.server.reply import ClientDisconnected
+from cno.transport.writing import BULK, LEND, QUANTUM, TURN
 
 
 @native.h2_only
@@ -240,3 +246,209 @@ async def test_data_frames_are_not_tiny(peer: Peer) -> None:
     frames = [f for f in client.frames if isinstance(f, DataFrame) and len(f.data) < 100]
     assert len(frames) < 200
     await exchange.give_up()
+
+
+# ---- parts of bodies, without sockets -----------------------------------------------------------
+
+
+async def turns(count: int = 5) -> None:
+    """Lets the tasks of this loop run for some turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def bare(main: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Runs a coroutine function as a test."""
+
+    def call() -> None:
+        asyncio.run(asyncio.wait_for(main(), 10))
+
+    call.__name__, call.__doc__ = main.__name__, main.__doc__
+    return call
+
+
+def letters(count: int, size: int) -> list[bytes]:
+    """Parts that differ from each other."""
+    return [bytes([65 + number]) * size for number in range(count)]
+
+
+@bare
+async def test_two_tasks_that_write_one_body() -> None:
+    """Parts are written whole, and in the order of the calls."""
+    sender = Sender()
+    receiver = Receiver(sender, window=50000)
+    stream = sender.request()
+    parts = letters(3, 100000)
+    tasks = [asyncio.create_task(sender.write_body(stream, part, 0, False)) for part in parts]
+    await turns()
+    receiver.carry()
+    while not all(task.done() for task in tasks):
+        receiver.open_flow(stream.id, 50000)
+        receiver.open_flow(0, 50000)
+        receiver.carry()
+        await turns()
+    receiver.carry()
+    await asyncio.gather(*tasks)
+    await sender.write_body(stream, b"", 0, True)
+    receiver.carry()
+    assert receiver.bodies[stream.id] == b"".join(parts)
+    assert receiver.ended == {stream.id}
+    assert not sender._parts
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_part_that_is_cancelled_while_it_waits(which: int) -> None:
+    """The bytes of the other parts come whole and in order; of the cancelled part those come that
+    were written before."""
+
+    async def main() -> None:
+        sender = Sender()
+        receiver = Receiver(sender, window=40000)
+        stream = sender.request()
+        parts = letters(3, 60000)
+        tasks = [asyncio.create_task(sender.write_body(stream, part, 0, False)) for part in parts]
+        await turns()
+        receiver.carry()
+        assert receiver.bodies[stream.id] == parts[0][:40000]
+        tasks[which].cancel()
+        await turns()
+        assert tasks[which].cancelled()
+        left = [task for task in tasks if task is not tasks[which]]
+        for _ in range(20):
+            receiver.open_flow(stream.id, 40000)
+            receiver.carry()
+            await turns()
+        await asyncio.gather(*left)
+        kept = [part if at != which else b"" for at, part in enumerate(parts)]
+        kept[0] = kept[0] or parts[0][:40000]
+        assert receiver.bodies[stream.id] == b"".join(kept)
+        assert not sender._parts
+        assert not sender._stalled
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@bare
+async def test_a_part_that_fails_takes_the_parts_behind_it_with_it() -> None:
+    """A part that is longer than Content-Length is refused; other streams are not affected."""
+    sender = Sender()
+    receiver = Receiver(sender)
+    stream, other = sender.request((b"content-length", b"10")), sender.request()
+    tasks = [asyncio.create_task(sender.write_body(stream, bytes(20000), 0, False))]
+    tasks += [asyncio.create_task(sender.write_body(stream, b"x", 0, False)) for _ in range(2)]
+    tasks += [asyncio.create_task(sender.write_body(other, b"fine", 0, True))]
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in done] == [UsageError] * 3 + [type(None)]
+    assert len({id(error) for error in done}) == 4  # each task has an exception of its own
+    receiver.carry()
+    assert receiver.bodies == {other.id: b"fine"}
+    assert not sender._parts
+
+
+@bare
+async def test_the_parts_of_several_streams_take_turns() -> None:
+    """Each stream writes QUANTUM bytes, then the next stream has its turn."""
+    sender = Sender()
+    receiver = Receiver(sender, window=1 << 20)
+    streams = [sender.request() for _ in range(3)]
+    tasks = [
+        asyncio.create_task(sender.write_body(stream, bytes(4 * QUANTUM), 0, True))
+        for stream in streams
+    ]
+    await asyncio.gather(*tasks)
+    receiver.carry()
+    shares = [stream for stream, _ in itertools.groupby(receiver.order)]
+    assert shares == [stream.id for stream in streams] * 4
+    assert {len(body) for body in receiver.bodies.values()} == {4 * QUANTUM}
+    assert receiver.ended == {stream.id for stream in streams}
+
+
+@bare
+async def test_the_bytes_of_a_lent_part_are_not_copied() -> None:
+    sender = Sender(http2=False)
+    stream = sender.request((b"content-length", b"%d" % (4 * LEND)))
+    data = bytes(4 * LEND)
+    await sender.write_part(stream, data)
+    views = [piece for piece in sender.wire.pieces if isinstance(piece, memoryview)]
+    assert views
+    assert all(view.obj is data for view in views)
+    assert sum(map(len, views)) == len(data)
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("size", [100, LEND - 1, LEND, 3 * LEND])
+def test_a_bytearray_that_changes_after_the_call_has_returned(http2: bool, size: int) -> None:
+    """The bytes are sent that the caller has given; only immutable bytes are lent."""
+
+    async def main() -> None:
+        sender = Sender(http2=http2)
+        receiver = Receiver(sender)
+        stream = sender.request((b"content-length", b"%d" % size))
+        data = bytearray(b"a" * size)
+        await sender.write_part(stream, data)
+        data[:] = b"b" * size
+        await sender.write_body(stream, b"", 0, True)
+        receiver.carry()
+        assert receiver.bodies[stream.id] == b"a" * size
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@bare
+async def test_writers_of_a_stream_that_ends_fail() -> None:
+    """All parts of the stream fail with an exception each, and those of other streams go on."""
+    sender = Sender()
+    receiver = Receiver(sender, window=1000)
+    stream, other = sender.request(), sender.request()
+    tasks = [asyncio.create_task(sender.write_body(stream, bytes(5000), 0, True)) for _ in range(2)]
+    going = asyncio.create_task(sender.write_body(other, bytes(2000), 0, True))
+    await turns()
+    receiver.carry()
+    receiver.write_reset(stream.id, raw.CNO_RST_CANCEL)
+    receiver.carry()
+    for task in tasks:
+        with pytest.raises(ClientDisconnected):
+            await task
+    receiver.open_flow(other.id, 1000)
+    receiver.carry()
+    await going
+    receiver.carry()
+    assert receiver.ended == {other.id}
+    with pytest.raises(ClientDisconnected):
+        await sender.write_body(stream, b"x", 0, False)
+
+
+@bare
+async def test_writers_wait_while_the_transport_is_full() -> None:
+    """Nothing is written above the high-water mark, and the order is that of the calls."""
+    sender = Sender(http2=False)
+    receiver = Receiver(sender)
+    stream = sender.request((b"content-length", b"%d" % (2 * LEND)))
+    receiver.carry()
+    sender.wire.stop()
+    parts = letters(2, LEND)
+    tasks = [asyncio.create_task(sender.write_body(stream, part, 0, False)) for part in parts]
+    await turns()
+    assert not sender.wire.pieces
+    assert not any(task.done() for task in tasks)
+    sender.wire.go()
+    await asyncio.gather(*tasks)
+    await sender.write_body(stream, b"", 0, True)
+    receiver.carry()
+    assert receiver.bodies[stream.id] == b"".join(parts)
+
+
+@bare
+async def test_a_large_part_is_written_in_several_turns() -> None:
+    """One connection does not keep the loop from its other tasks."""
+    sender = Sender(http2=False)
+    stream = sender.request((b"content-length", b"%d" % (3 * TURN)))
+    sender.flush()
+    sender.wire.take()
+    writing = asyncio.create_task(sender.write_body(stream, bytes(3 * TURN), 0, True))
+    sizes = []
+    while not writing.done():
+        await asyncio.sleep(0)
+        sizes.append(len(sender.wire.take()))
+    assert max(sizes) <= TURN + BULK
+    assert sum(sizes) == 3 * TURN
