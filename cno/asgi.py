@@ -171,7 +171,7 @@ class Request:
         self.reply: Reply = connection.make_reply(
             connection, self.id, self if application.access_log else None
         )
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # while it runs
         self.began = time.monotonic() if application.access_log else 0.0
         self._app = application.app
         self._expect = event[HEAD_FLAGS] & MESSAGE_EXPECT != 0
@@ -226,9 +226,12 @@ class Request:
 
     def begin(self) -> None:
         """Calls the application in a task."""
-        self.task = self.connection.start(self.run())
+        task = self.connection.start(self.run())
+        if self not in self.connection.running:
+            return  # it has returned at once
+        self.task = task
         if "eager_start" not in TASK:
-            self.task.add_done_callback(self._done, context=self.connection.context)
+            task.add_done_callback(self._done, context=self.connection.context)
 
     def _done(self, task: asyncio.Task[None]) -> None:  # noqa: ARG002
         """The task is over. One that was cancelled before its first step has run nothing of its
@@ -246,6 +249,7 @@ class Request:
             self._end()
 
     def _end(self) -> None:
+        self.task = None  # if it was cancelled, its exception has frames that have this object
         if self.reply.state < DONE:
             app_ended(self)
         self.connection.returned(self)

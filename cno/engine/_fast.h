@@ -117,6 +117,7 @@ struct request {
     double began;
     PyObject *weakrefs;
     char body_done, expect, access_log;
+    char ended;  // the application has returned or raised
 };
 
 // ---- _fast.c ----

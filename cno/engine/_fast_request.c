@@ -187,8 +187,9 @@ static PyObject *begin(PyObject *self, PyObject *unused) {
     Py_XDECREF(coroutine);
     if (!task)
         return NULL;
-    PyObject *old = r->task;
-    r->task = task;
+    PyObject *old = r->ended ? task : r->task;
+    if (!r->ended)
+        r->task = task;
     Py_XDECREF(old);
     return Py_NewRef(Py_None);
 }

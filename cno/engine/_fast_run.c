@@ -191,6 +191,11 @@ static int ended(struct request *r) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     int result = 0;
+    // The exception of a task that was cancelled has frames that have this request.
+    PyObject *task = r->task;
+    r->task = Py_NewRef(Py_None);
+    r->ended = 1;
+    Py_XDECREF(task);
     if (r->reply->state < CNO_REPLY_DONE)
         result = fast_apply(HELPER(r->fast, app_ended), (PyObject *)r, NULL);
     if (fast_returned(r->connection, (PyObject *)r, r->reply) < 0)

@@ -247,8 +247,8 @@ async def test_a_coroutine_that_is_dropped_is_closed() -> None:
         assert told == ["began", "ended"]
 
     server = rig.Rig(app)
-    server.feed(GET)
     with rig.records() as lines:
+        server.feed(GET)
         await server.settle()
     assert "The application ended without a complete response" in str(lines)
     assert not server.connection.running

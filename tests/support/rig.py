@@ -124,6 +124,7 @@ class Rig:
             exchange.cancel()
         await self.settle()
         self.site._stop_clock()
+        self.transport.protocol = None  # which has the transport
 
 
 def run(main: Callable[[], Awaitable[Any]], *, python: bool = False) -> Any:
