@@ -58,7 +58,7 @@ GCOV = -g -O0 -std=c11 $(CHECKED) --coverage
 
 .PHONY: all install uninstall examples run test test-c test-py soak lint lint-py lint-types lint-c \
 	lint-c-style format bench bench-client bench-engine \
-	tools clean fuzz coverage valgrind \
+	tools clean fuzz coverage valgrind fast-san \
 	$(TARGETS_FUZZ:%=fuzz-%)
 .SECONDARY: $(OBJECTS_SAN) $(OBJECTS_SHARED) $(OBJECTS_PLAIN) $(OBJECTS_GCOV)
 .DELETE_ON_ERROR:
@@ -290,6 +290,15 @@ valgrind: $(PROGRAMS_PLAIN)
 		echo "obj/plain/replay_$$target"; \
 		$(MEMCHECK) obj/plain/replay_$$target tests/fuzz/corpus/$$target; \
 	done
+
+# Runs the tests of the compiled classes with sanitizers in these. What CPython itself keeps is no leak.
+fast-san: $(ENGINE) $(TESTENV)
+	rm -rf obj/fast && mkdir -p obj/fast && cp -r cno obj/fast
+	$(CC) $(SANITIZE) $(FAST_FLAGS) -shared -fPIC $(filter %.c,$(FAST)) -o obj/fast/cno/engine/_fast.abi3.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=obj/fast $(BIN)/pytest -o timeout=0 \
+		tests/process/test_compiled.py tests/process/test_twins.py \
+		tests/process/test_twins_cases.py tests/gateway/test_asgi_send.py
 
 # ---- measurements ------------------------------------------------------------------------------
 

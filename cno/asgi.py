@@ -19,7 +19,7 @@ from cno.gateway.interface import App, Message, Scope
 from cno.gateway.scope import http_scope
 from cno.observe import access
 from cno.observe.logs import error as log
-from cno.server.connection import ServerConnection
+from cno.server.connection import TASK, ServerConnection
 from cno.server.reply import DONE, FAILED, HELD, ClientDisconnected, Reply
 from cno.transport.connection import peer_name
 
@@ -27,7 +27,7 @@ from cno.transport.connection import peer_name
 CLIENT_LEFT = 499
 
 
-class Site(NamedTuple):
+class Application(NamedTuple):
     """What all requests to one application have in common."""
 
     app: App
@@ -160,18 +160,20 @@ class Request:
         "task",
     )
 
-    def __init__(self, site: Site, connection: ServerConnection, base: Scope, event: Event) -> None:
+    def __init__(
+        self, application: Application, connection: ServerConnection, base: Scope, event: Event
+    ) -> None:
         """`base` is what cno.gateway.scope says of the connection, `event` a HEAD."""
         self.connection = connection
         self.id: int = event[HEAD_STREAM]
         self.body_done = event[HEAD_FLAGS] & MESSAGE_FINAL != 0
-        self.scope = http_scope(base, event, site.state)
+        self.scope = http_scope(base, event, application.state)
         self.reply: Reply = connection.make_reply(
-            connection, self.id, self if site.access_log else None
+            connection, self.id, self if application.access_log else None
         )
-        self.task: asyncio.Task[None] | None = None
-        self.began = time.monotonic() if site.access_log else 0.0
-        self._app = site.app
+        self.task: asyncio.Task[None] | None = None  # while it runs
+        self.began = time.monotonic() if application.access_log else 0.0
+        self._app = application.app
         self._expect = event[HEAD_FLAGS] & MESSAGE_EXPECT != 0
         self._inbox: Inbox | None = None  # made when it is needed
 
@@ -224,7 +226,18 @@ class Request:
 
     def begin(self) -> None:
         """Calls the application in a task."""
-        self.task = self.connection.start(self.run())
+        task = self.connection.start(self.run())
+        if self not in self.connection.running:
+            return  # it has returned at once
+        self.task = task
+        if "eager_start" not in TASK:
+            task.add_done_callback(self._done, context=self.connection.context)
+
+    def _done(self, task: asyncio.Task[None]) -> None:  # noqa: ARG002
+        """The task is over. One that was cancelled before its first step has run nothing of its
+        coroutine, not even `finally`."""
+        if self in self.connection.running:
+            self._end()
 
     async def run(self) -> None:
         """The task of a request."""
@@ -233,9 +246,13 @@ class Request:
         except Exception as error:
             app_failed(self, error)
         finally:
-            if self.reply.state < DONE:
-                app_ended(self)
-            self.connection.returned(self)
+            self._end()
+
+    def _end(self) -> None:
+        self.task = None  # if it was cancelled, its exception has frames that have this object
+        if self.reply.state < DONE:
+            app_ended(self)
+        self.connection.returned(self)
 
     def _wake(self) -> None:
         if self._inbox is not None:

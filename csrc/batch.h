@@ -155,7 +155,7 @@ int cno_batch_tail(struct cno_batch_t *, uint32_t stream, const char *fields, si
 // cno_write_data for a body whose bytes stay in their place until the transport has sent them. The bytes
 // are not copied into the output: views[0..*count) say where parts of the body belong into it. The
 // caller sets *count to the room in `views`; parts for which there is no room are copied. Returns the
-// number of bytes that were taken.
+// number of bytes that were taken. After an error *count is 0, and nothing was added to the output.
 int cno_batch_lend(struct cno_batch_t *, uint32_t stream, const char *data, size_t size, int final,
                    struct cno_view_t *views, size_t *count);
 

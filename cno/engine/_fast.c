@@ -1,5 +1,10 @@
 // The module cno.engine._fast, its state, and what its files have in common.
 //
+// A subinterpreter that shares the global lock can import cno. One with a lock of its own cannot: the
+// modules of cffi (_cffi_backend, cno.engine._libcno) refuse, and so this module, which is of no use
+// without them, does not claim more (Py_mod_multiple_interpreters). Nor does it claim to do without
+// the lock (Py_mod_gil): nothing else guards a connection.
+//
 // The way of an ordinary request, compiled: a head that comes, an application that is run, a response
 // in one piece or in parts that goes. Knows batch.h and nothing of the engine behind it, and calls the
 // engine that the binding holds, by the addresses that bind() is given.
@@ -48,8 +53,10 @@ static PyObject *connect(PyObject *module, PyObject *args) {
                           &respond_lent))
         return NULL;
     if (size != sizeof(struct cno_batch_t)) {
-        PyErr_SetString(PyExc_ImportError,
-                        "cno.engine._fast and cno.engine._libcno are of different builds");
+        PyErr_Format(PyExc_ImportError,
+                     "cno.engine._fast and cno.engine._libcno are of different builds (a batch has "
+                     "%zd and %zd bytes): install cno again",
+                     (Py_ssize_t)sizeof(struct cno_batch_t), size);
         return NULL;
     }
     *(void **)&fast->consume = PyLong_AsVoidPtr(consume);

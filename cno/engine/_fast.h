@@ -21,7 +21,7 @@
 // clang-format off
 #define FAST_NAMES(X) \
     X(flush) X(flush_soon) X(_update_reading) X(_on_event) X(_on_data) X(_on_head) X(_tell) X(_read_on) \
-    X(_pump) X(_take_turns) X(_reset) X(check_gone) X(raise_unless_told) X(begin) X(write) X(body_done) \
+    X(_pump) X(_ready) X(_take_turns) X(_reset) X(check_gone) X(raise_unless_told) X(begin) X(write) X(body_done) \
     X(copy) X(run) X(context) X(loop) X(call_soon) X(release) X(reply) X(answered) X(break_off) \
     X(receive) X(send) X(throw) X(close) X(cancel) X(cr_frame) \
     X(feed) X(wake) X(lose) X(complete) X(awaited) X(disconnect) X(shut) X(expect) X(hung_up) \
@@ -117,6 +117,7 @@ struct request {
     double began;
     PyObject *weakrefs;
     char body_done, expect, access_log;
+    char ended;  // the application has returned or raised
 };
 
 // ---- _fast.c ----
@@ -134,6 +135,8 @@ PyTypeObject *fast_make_type(PyObject *module, PyType_Spec *spec);
 // ---- _fast_connection.c ----
 
 extern PyType_Spec fast_connection_spec;
+// Whether a connection has all that its methods use. 0 with an exception set.
+int fast_usable(struct connection *);
 // ServerConnection.start, responded and returned. NULL or -1: an exception is set.
 PyObject *fast_start(struct connection *, PyObject *coroutine);
 int fast_responded(struct connection *, struct reply *);

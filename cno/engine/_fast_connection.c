@@ -3,6 +3,13 @@
 // methods before anything is done.
 #include "_fast.h"
 
+int fast_usable(struct connection *c) {
+    int usable = c->batch && c->streams && c->running && c->context;
+    if (!usable)
+        PyErr_SetString(PyExc_RuntimeError, "the connection is not attached, or is incomplete");
+    return usable;
+}
+
 // ---- reading -----------------------------------------------------------------------------------
 
 // A request head has come.
@@ -18,10 +25,17 @@ static int on_head(struct connection *c, PyObject *event) {
         (flags & CNO_BATCH_WEBSOCKET) && c->open_websocket && c->open_websocket != Py_None
             ? c->open_websocket
             : c->open_request;
-    if (PyErr_Occurred() || !open)
+    if (PyErr_Occurred() || !fast_usable(c))
         return -1;
+    if (!open) {
+        PyErr_SetString(PyExc_AttributeError, "open_request");
+        return -1;
+    }
     c->busy = 1;
+    // A reference of our own: connection_lost() deletes the attribute, and may run within the call.
+    Py_INCREF(open);
     PyObject *exchange = PyObject_CallFunctionObjArgs(open, event, NULL);
+    Py_DECREF(open);
     if (!exchange)
         return -1;
     int r = -1;
@@ -39,6 +53,7 @@ struct parts {
     Py_ssize_t first, last;  // indices of the events
     Py_ssize_t size;         // bytes in all
     int count;
+    char whole;  // the first part begins where the input begins
 };
 
 // One part: its size, and where it is.
@@ -61,7 +76,7 @@ static int on_body(struct connection *c, PyObject *events, struct parts *parts, 
     const char *input = PyBytes_AsString(data), *start;
     if (!id || !input)
         return -1;
-    if (parts->count == 1 && parts->size == PyBytes_Size(data)) {
+    if (parts->count == 1 && parts->whole && parts->size == PyBytes_Size(data)) {
         bytes = Py_NewRef(data);
     } else if ((bytes = PyBytes_FromStringAndSize(NULL, parts->size))) {
         char *at = PyBytes_AsString(bytes);
@@ -82,12 +97,12 @@ static int on_body(struct connection *c, PyObject *events, struct parts *parts, 
 
 // Adds a DATA event to the parts of the same stream. Returns 0, or -1 with an exception set.
 static int add_part(struct parts *parts, PyObject *events, Py_ssize_t index, PyObject *data) {
-    const char *start;
-    Py_ssize_t size = part_of(PyList_GetItem(events, index), PyBytes_AsString(data), &start);
+    const char *start, *input = PyBytes_AsString(data);
+    Py_ssize_t size = part_of(PyList_GetItem(events, index), input, &start);
     if (size < 0)
         return -1;
     if (!parts->count)
-        *parts = (struct parts){index, index, 0, 0};
+        *parts = (struct parts){index, index, 0, 0, start == input};
     parts->last = index;
     parts->size += size;
     parts->count++;
@@ -101,11 +116,10 @@ static int is_of(struct parts *parts, PyObject *events, PyObject *event) {
     return mine && its && PyLong_AsLong(mine) == PyLong_AsLong(its);
 }
 
-// Hands out the events. Returns whether a window was opened, or -1.
+// Hands out the events. Returns 0, or -1 with an exception set.
 static int hand_out(struct connection *c, PyObject *events, PyObject *data) {
     Py_ssize_t count = PyList_Size(events);
-    struct parts parts = {0, 0, 0, 0};
-    int opened = 0;
+    struct parts parts = {0, 0, 0, 0, 0};
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *event = PyList_GetItem(events, i), *kind = PyTuple_GetItem(event, 0);
         long number = kind ? PyLong_AsLong(kind) : -1;
@@ -120,12 +134,11 @@ static int hand_out(struct connection *c, PyObject *events, PyObject *data) {
                     : fast_call((PyObject *)c, NAME(c->fast, _on_event), event);
         if (r < 0)
             return -1;
-        opened = opened || number == CNO_EVENT_FLOW;
     }
-    return parts.count && on_body(c, events, &parts, data) < 0 ? -1 : opened;
+    return parts.count ? on_body(c, events, &parts, data) : 0;
 }
 
-// Takes the list of events and hands them out. Returns whether a window was opened, or -1.
+// Takes the list of events and hands them out. Returns 0, or -1 with an exception set.
 static int deliver(struct connection *c, PyObject *data) {
     // A copy, because what runs during the decoding may call the engine.
     PyObject *octets =
@@ -134,9 +147,17 @@ static int deliver(struct connection *c, PyObject *data) {
     PyObject *events =
         octets ? PyObject_CallFunctionObjArgs(HELPER(c->fast, loads), octets, NULL) : NULL;
     Py_XDECREF(octets);
-    int opened = events ? hand_out(c, events, data) : -1;
+    int r = events ? hand_out(c, events, data) : -1;
     Py_XDECREF(events);
-    return opened;
+    return r;
+}
+
+// Writes the parts of bodies that wait for their turn, of which HTTP/1 has none while it reads.
+static int pump(struct connection *c) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)c, NAME(c->fast, _ready));
+    int r = ready ? PyObject_IsTrue(ready) : -1;
+    Py_XDECREF(ready);
+    return r > 0 ? fast_call((PyObject *)c, NAME(c->fast, _pump), NULL) : r;
 }
 
 PyDoc_STRVAR(data_received_doc, "Connection.data_received.");
@@ -148,17 +169,16 @@ static PyObject *data_received(PyObject *self, PyObject *data) {
     Py_ssize_t size;
     if (c->over)
         return Py_NewRef(Py_None);
-    if (!c->batch) {
-        PyErr_SetString(PyExc_RuntimeError, "attach() was not called");
+    if (!fast_usable(c))
         return NULL;
-    }
     if (PyBytes_AsStringAndSize(data, &octets, &size) < 0)
         return NULL;
     if (fast->consume(c->batch, octets, (size_t)size) < 0 &&
         fast_call(c->engine, NAME(fast, raise_unless_told), NULL) < 0)
         return NULL;
-    int opened = c->batch->events_size ? deliver(c, data) : 0;
-    if (opened < 0 || (opened && fast_call(self, NAME(fast, _pump), NULL) < 0))
+    if (c->batch->events_size && deliver(c, data) < 0)
+        return NULL;
+    if (c->http2 && pump(c) < 0)
         return NULL;
     if (c->batch->out_size && fast_call(self, NAME(fast, flush_soon), NULL) < 0)
         return NULL;
@@ -171,6 +191,8 @@ static PyObject *data_received(PyObject *self, PyObject *data) {
 
 PyObject *fast_start(struct connection *c, PyObject *coroutine) {
     struct fast *fast = c->fast;
+    if (!fast_usable(c))
+        return NULL;
     PyObject *context = PyObject_CallMethodObjArgs(c->context, NAME(fast, copy), NULL);
     PyObject *args = NULL, *task = NULL;
     if (context && fast->task_takes_context) {
@@ -178,6 +200,9 @@ PyObject *fast_start(struct connection *c, PyObject *coroutine) {
         args = PyTuple_Pack(1, coroutine);
         if (args && PyDict_SetItem(c->task_options, NAME(fast, context), context) == 0)
             task = PyObject_Call(HELPER(fast, task), args, c->task_options);
+        // What the application keeps in its context must not live as long as the connection.
+        if (task && PyDict_SetItem(c->task_options, NAME(fast, context), Py_None) < 0)
+            Py_CLEAR(task);
     } else if (context) {
         PyObject *run = PyObject_GetAttr(context, NAME(fast, run));
         args = PyTuple_Pack(2, HELPER(fast, task), coroutine);
@@ -213,15 +238,17 @@ static int take_out(struct connection *c, struct reply *r) {
     PyObject *id = PyLong_FromUnsignedLong(r->stream);
     PyObject *exchange = id ? PyDict_GetItemWithError(c->streams, id) : NULL;
     int unread = 0;
-    if (exchange && Py_TYPE(exchange) == c->fast->request_type) {
+    Py_XINCREF(exchange);
+    if (exchange && PyDict_DelItem(c->streams, id) < 0) {
+        unread = -1;
+    } else if (exchange && Py_TYPE(exchange) == c->fast->request_type) {
         unread = !((struct request *)exchange)->body_done;
     } else if (exchange) {
         PyObject *done = PyObject_GetAttr(exchange, NAME(c->fast, body_done));
         unread = done ? PyObject_Not(done) : -1;
         Py_XDECREF(done);
     }
-    if (exchange && PyDict_DelItem(c->streams, id) < 0)
-        unread = -1;
+    Py_XDECREF(exchange);
     Py_XDECREF(id);
     return PyErr_Occurred() ? -1 : unread;
 }
@@ -229,6 +256,8 @@ static int take_out(struct connection *c, struct reply *r) {
 int fast_responded(struct connection *c, struct reply *r) {
     struct fast *fast = c->fast;
     PyObject *self = (PyObject *)c;
+    if (!fast_usable(c))
+        return -1;
     c->unfinished--;
     int unread = take_out(c, r);
     if (unread < 0)
@@ -264,6 +293,8 @@ static PyObject *responded(PyObject *self, PyObject *reply) {
 }
 
 int fast_returned(struct connection *c, PyObject *exchange, struct reply *r) {
+    if (!fast_usable(c))
+        return -1;
     int ran = PySet_Discard(c->running, exchange);
     if (ran <= 0)
         return ran;
@@ -304,6 +335,10 @@ static PyObject *attach(PyObject *self, PyObject *args) {
     void *batch = PyLong_AsVoidPtr(address);
     if (!batch && PyErr_Occurred())
         return NULL;
+    if (!c->fast->consume || !HELPER(c->fast, task)) {
+        PyErr_SetString(PyExc_RuntimeError, "connect() and bind() come first");
+        return NULL;
+    }
     PyObject *copy = PyDict_Copy(options), *old_engine = c->engine, *old = c->task_options;
     if (!copy)
         return NULL;

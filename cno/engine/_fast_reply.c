@@ -56,11 +56,16 @@ static int no_body_is_due(struct reply *r) {
 
 // ---- the head ----------------------------------------------------------------------------------
 
-int fast_reply_start(struct reply *r, int status, PyObject *fields) {
-    if (r->state != WAITING) {
+// Whether a head is due. 0 with an exception set.
+static int is_waiting(struct reply *r) {
+    if (r->state != WAITING)
         PyErr_SetString(PyExc_RuntimeError, "the response was started already");
+    return r->state == WAITING;
+}
+
+int fast_reply_start(struct reply *r, int status, PyObject *fields) {
+    if (!is_waiting(r))
         return -1;
-    }
     PyObject *old = r->fields;
     r->fields = Py_NewRef(fields);
     Py_XDECREF(old);
@@ -72,7 +77,6 @@ int fast_reply_start(struct reply *r, int status, PyObject *fields) {
 int fast_reply_arm(struct reply *r) {
     if (r->armed)
         return 0;
-    r->armed = 1;
     struct fast *fast = r->fast;
     PyObject *loop = PyObject_GetAttr((PyObject *)r->connection, NAME(fast, loop));
     PyObject *soon = loop ? PyObject_GetAttr(loop, NAME(fast, call_soon)) : NULL;
@@ -80,7 +84,8 @@ int fast_reply_arm(struct reply *r) {
     PyObject *args = release ? PyTuple_Pack(1, release) : NULL;
     PyObject *options = args ? PyDict_New() : NULL;
     PyObject *handle = NULL;
-    if (options && PyDict_SetItem(options, NAME(fast, context), r->connection->context) == 0)
+    if (options && fast_usable(r->connection) &&
+        PyDict_SetItem(options, NAME(fast, context), r->connection->context) == 0)
         handle = PyObject_Call(soon, args, options);
     Py_XDECREF(options);
     Py_XDECREF(args);
@@ -88,13 +93,14 @@ int fast_reply_arm(struct reply *r) {
     Py_XDECREF(soon);
     Py_XDECREF(loop);
     Py_XDECREF(handle);
+    r->armed = handle != NULL;
     return handle ? 0 : -1;
 }
 
 // Reads (status, fields) into a checked list of pairs, a new reference.
 static PyObject *head_of(struct reply *r, PyObject *args, int *status) {
     PyObject *fields;
-    if (!PyArg_ParseTuple(args, "iO", status, &fields))
+    if (!PyArg_ParseTuple(args, "iO", status, &fields) || !is_waiting(r))
         return NULL;
     return PyObject_CallFunctionObjArgs(HELPER(r->fast, checked), fields, NULL);
 }
@@ -205,6 +211,7 @@ static PyObject *begin_alone(PyObject *self, PyObject *total) {
 static PyObject *release(PyObject *self, PyObject *unused) {
     struct reply *r = (struct reply *)self;
     (void)unused;
+    r->armed = 0;  // so that another head, after one that was refused, is released too
     if (r->state != HELD || !r->connection->writable)
         return Py_NewRef(Py_None);
     if (begin(r, EMPTY, -1) < 0) {

@@ -22,9 +22,10 @@ static PyObject *make_scope(struct fast *fast, PyObject *base, PyObject *event, 
                             long flags) {
     PyObject *path = PyTuple_GetItem(event, CNO_HEAD_PATH);
     PyObject *root = PyDict_GetItemWithError(base, NAME(fast, root_path));
-    if (!path || !root)
+    if (!path || PyErr_Occurred())
         return NULL;
-    if (!PyUnicode_Check(path) || PyUnicode_GetLength(root) || (flags & CNO_MESSAGE_HTTP1_0))
+    if (!PyUnicode_Check(path) || !root || !PyUnicode_Check(root) || PyUnicode_GetLength(root) ||
+        (flags & CNO_MESSAGE_HTTP1_0) || (state != Py_None && !PyDict_Check(state)))
         return PyObject_CallFunctionObjArgs(HELPER(fast, http_scope), base, event, state, NULL);
     PyObject *scope = PyDict_Copy(base);
     if (scope && put_new(scope, NAME(fast, asgi), PyDict_Copy(HELPER(fast, asgi))) == 0 &&
@@ -47,7 +48,7 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-// Request(site, connection, base, event).
+// Request(application, connection, base, event).
 static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *site, *connection, *base, *event;
     struct fast *fast = fast_of(type);
@@ -56,7 +57,8 @@ static PyObject *new (PyTypeObject *type, PyObject *args, PyObject *kwargs) {
         return NULL;
     if (!PyTuple_Check(site) || !PyObject_TypeCheck(connection, fast->connection_type) ||
         !PyDict_Check(base) || !PyTuple_Check(event)) {
-        PyErr_SetString(PyExc_TypeError, "Request takes a Site, a Connection, a dict and an event");
+        PyErr_SetString(PyExc_TypeError,
+                        "Request takes an Application, a Connection, a dict and an event");
         return NULL;
     }
     PyObject *app = PyTuple_GetItem(site, 0), *state = PyTuple_GetItem(site, 1);
@@ -185,8 +187,9 @@ static PyObject *begin(PyObject *self, PyObject *unused) {
     Py_XDECREF(coroutine);
     if (!task)
         return NULL;
-    PyObject *old = r->task;
-    r->task = task;
+    PyObject *old = r->ended ? task : r->task;
+    if (!r->ended)
+        r->task = task;
     Py_XDECREF(old);
     return Py_NewRef(Py_None);
 }
@@ -229,6 +232,7 @@ static int request_clear(PyObject *self) {
 }
 
 static void request_dealloc(PyObject *self) {
+    PyObject_GC_UnTrack(self);  // first: a callback of a weak reference may run the collector
     PyObject_ClearWeakRefs(self);
     fast_release(self, request_clear);
 }

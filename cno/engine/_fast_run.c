@@ -191,6 +191,11 @@ static int ended(struct request *r) {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     int result = 0;
+    // The exception of a task that was cancelled has frames that have this request.
+    PyObject *task = r->task;
+    r->task = Py_NewRef(Py_None);
+    r->ended = 1;
+    Py_XDECREF(task);
     if (r->reply->state < CNO_REPLY_DONE)
         result = fast_apply(HELPER(r->fast, app_ended), (PyObject *)r, NULL);
     if (fast_returned(r->connection, (PyObject *)r, r->reply) < 0)
@@ -245,7 +250,6 @@ static PySendResult run_step(PyObject *self, PyObject *value, PyObject **result)
         outcome = PYGEN_RETURN;
     else if (begun != FAILED)
         outcome = PyIter_Send(run->inner, value, result);
-    run->running = 0;
     if (reply)
         reply->stepping = 0;
     if (outcome == PYGEN_NEXT && reply && reply->state == CNO_REPLY_HELD &&
@@ -253,6 +257,7 @@ static PySendResult run_step(PyObject *self, PyObject *value, PyObject **result)
         Py_CLEAR(*result);
         outcome = PYGEN_ERROR;
     }
+    run->running = 0;
     if (outcome == PYGEN_NEXT)
         return outcome;
     Py_CLEAR(*result);
@@ -260,6 +265,10 @@ static PySendResult run_step(PyObject *self, PyObject *value, PyObject **result)
         return PYGEN_ERROR;
     *result = Py_NewRef(Py_None);
     return PYGEN_RETURN;
+}
+
+static const char *name_of(struct run *run) {
+    return run->message ? "Request.send" : "Request.run";
 }
 
 static PyObject *stop(void) {
@@ -336,6 +345,26 @@ static PyObject *run_close(PyObject *self, PyObject *unused) {
     return Py_NewRef(Py_None);
 }
 
+// What happens to any coroutine that nobody will go on with: one that has begun is closed, so that
+// its `finally` blocks run and its request ends; for one that has not there is a warning.
+static void run_finalize(PyObject *self) {
+    struct run *run = (struct run *)self;
+    if (!run->request || run->running || !NAME(run->fast, close))
+        return;
+    PyObject *type, *error, *traceback, *done = Py_None;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (run->inner) {
+        done = run_close(self, NULL);
+        Py_XDECREF(done);
+    } else if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited",
+                                name_of(run)) < 0) {
+        done = NULL;
+    }
+    if (!done)
+        PyErr_WriteUnraisable((PyObject *)Py_TYPE(self));
+    PyErr_Restore(type, error, traceback);
+}
+
 // What asyncio shows of a task.
 static PyObject *run_frame(PyObject *self, void *unused) {
     struct run *run = (struct run *)self;
@@ -346,7 +375,7 @@ static PyObject *run_frame(PyObject *self, void *unused) {
 
 static PyObject *run_name(PyObject *self, void *unused) {
     (void)unused;
-    return PyUnicode_FromString(((struct run *)self)->message ? "Request.send" : "Request.run");
+    return PyUnicode_FromString(name_of((struct run *)self));
 }
 
 static int run_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -367,6 +396,8 @@ static int run_clear(PyObject *self) {
 }
 
 static void run_dealloc(PyObject *self) {
+    PyObject_GC_UnTrack(self);
+    run_finalize(self);  // gives `self` to nobody
     fast_release(self, run_clear);
 }
 
@@ -387,6 +418,7 @@ static PyMethodDef run_methods[] = {
 static PyType_Slot run_slots[] = {
     {Py_tp_doc, (void *)"The coroutine of a request, or of one send()."},
     {Py_tp_dealloc, run_dealloc},
+    {Py_tp_finalize, run_finalize},
     {Py_tp_traverse, run_traverse},
     {Py_tp_clear, run_clear},
     {Py_tp_getset, run_getset},
@@ -401,7 +433,7 @@ static PyType_Slot run_slots[] = {
 PyType_Spec fast_run_spec = {
     .name = "cno.engine._fast.Run",
     .basicsize = sizeof(struct run),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = run_slots,
 };
 
@@ -485,6 +517,6 @@ static PyType_Slot port_slots[] = {
 PyType_Spec fast_port_spec = {
     .name = "cno.engine._fast.Port",
     .basicsize = sizeof(struct port),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = port_slots,
 };

@@ -13,7 +13,10 @@ from typing import Any
 MODULE: Any = None
 WHY_NOT = ""
 
-if os.environ.get("CNO_NO_EXTENSIONS"):
+# Whether they are not used because somebody wants it so.
+UNWANTED = bool(os.environ.get("CNO_NO_EXTENSIONS"))
+
+if UNWANTED:
     WHY_NOT = "CNO_NO_EXTENSIONS is set"
 else:
     try:

@@ -11,6 +11,7 @@ import click
 import cno
 from cno.config.errors import ConfigError
 from cno.config.options import OPTIONS, Config, Option
+from cno.process import compiled
 from cno.process.supervisor import supervise
 
 
@@ -84,7 +85,7 @@ command = _Command(
             is_eager=True,
             expose_value=False,
             callback=lambda ctx, _, asked: _version(ctx, asked=asked),
-            help="Print the version and exit.",
+            help="Print the version, say whether the compiled classes serve, and exit.",
         ),
     ],
 )
@@ -92,7 +93,8 @@ command = _Command(
 
 def _version(ctx: click.Context, *, asked: bool) -> None:
     if asked:
-        click.echo(f"cno {cno.__version__} with Python {sys.version.split()[0]}")
+        python = f"Python {sys.version.split()[0]}"
+        click.echo(f"cno {cno.__version__} with {python}, {compiled.describe()}")
         ctx.exit()
 
 

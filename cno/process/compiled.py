@@ -1,7 +1,4 @@
-"""The classes that serve applications: compiled where cno.engine._fast is there, or else in Python.
-
-The latter are announced by a warning.
-"""
+"""The classes that serve applications: compiled ones, or those in Python where there are none."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from cno.engine import fast
 from cno.gateway import scope
 from cno.observe.logs import error as log
 from cno.server import connection, reply
+from cno.server.exchange import Group
 from cno.transport.writing import LEND, QUANTUM
 
 CONNECTION: Any = connection.ServerConnection
@@ -57,11 +55,30 @@ if fast.MODULE is not None:
 
         make_reply = fast.MODULE.Reply
 
-        def __init__(self, group: connection.Group) -> None:
+        def __init__(self, group: Group) -> None:
             super().__init__(group)
             options = {"loop": group.loop, **connection.TASK}
             self.attach(self.engine, self.engine.address, options)
 
     CONNECTION, REQUEST = CompiledConnection, fast.MODULE.Request
-elif fast.WHY_NOT:
-    log.warning("Serving without compiled classes, which is slower: %s", fast.WHY_NOT)
+
+
+_announced = False
+
+
+def announce() -> None:
+    """Logs that the classes in Python serve, and why. Once per process: the first server calls this
+    when it starts, because loggers may not be set up before."""
+    global _announced
+    if fast.MODULE is not None or _announced:
+        return
+    _announced = True
+    if fast.UNWANTED:
+        log.info("Serving without the compiled classes: %s", fast.WHY_NOT)
+    else:
+        log.warning("Serving without the compiled classes, which is slower: %s", fast.WHY_NOT)
+
+
+def describe() -> str:
+    """Says in a few words which classes serve."""
+    return f"Python classes ({fast.WHY_NOT})" if fast.MODULE is None else "compiled classes"

@@ -14,7 +14,7 @@ from cno.config.options import Config
 from cno.gateway.lifespan import Lifespan
 from cno.gateway.loader import load
 from cno.observe.logs import error as log
-from cno.process import listen, tls
+from cno.process import compiled, listen, tls
 from cno.process.site import Site
 
 # Seconds that a client has for the TLS handshake.
@@ -68,6 +68,7 @@ class Service:
         app = load(self._target, app_dir=config.app_dir, factory=config.factory)
         secure = tls.context(config)
         log.info("Started server process [%d]", os.getpid())
+        compiled.announce()
         self._lifespan = Lifespan(app, config.lifespan)
         if config.lifespan != "off":
             log.info("Waiting for application startup.")

@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from cno.asgi import Site as Application
+from cno.asgi import Application
 from cno.config.options import Config
 from cno.engine.events import Event
 from cno.gateway.interface import App
@@ -15,7 +15,8 @@ from cno.gateway.scope import scope_base
 from cno.observe import access
 from cno.observe.logs import access as access_log
 from cno.process import compiled
-from cno.server.connection import Openers, ServerConnection
+from cno.server.connection import ServerConnection
+from cno.server.exchange import Openers
 from cno.server.group import Group
 from cno.transport.connection import peer_name
 

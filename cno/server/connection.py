@@ -1,39 +1,29 @@
-"""The connection of a server: its exchanges, its timeouts and its end.
-
-A connection sees a request only through the protocol Exchange below. ASGI and handlers are the
-business of the adapters that implement Exchange.
-"""
+"""The connection of a server: its exchanges and its end. The timeouts are in clock.py."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import ssl
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from cno.engine.binding import Defaults, Engine
+from cno.engine.binding import Engine
 from cno.engine.events import (
     BATCH_WEBSOCKET,
     EVENT_PONG,
     EVENT_SETTINGS,
     HEAD_FLAGS,
-    RST_CANCEL,
     RST_INTERNAL_ERROR,
     RST_NO_ERROR,
     RST_REFUSED_STREAM,
     Event,
 )
-from cno.observe.logs import error as log
-from cno.server.reply import DONE, HELD, ClientDisconnected, Reply
-from cno.transport import connection
-from cno.transport.connection import Connection, peer_name
-
-# Seconds that the client has to close its side after the server has closed its own. To close both
-# at once would make the kernel send a reset, and the client might lose the last bytes.
-LINGER = 2.0
+from cno.server.clock import TimedConnection
+from cno.server.exchange import Exchange, Group, Opener
+from cno.server.reply import DONE, ClientDisconnected, Reply
+from cno.transport.connection import Stream
 
 # Seconds from the first GOAWAY of a shutdown to the second one, when the client does not answer the
 # PING between them.
@@ -50,75 +40,7 @@ TASK: dict[str, Any] = (
 )
 
 
-class Exchange(connection.Stream, Protocol):
-    """A request and the task that answers it, as the connection sees them.
-
-    "The application" below is that task: it runs an ASGI or WSGI application or a handler.
-    """
-
-    reply: Reply
-    body_done: bool  # whether the whole request has come
-
-    def begin(self) -> None:
-        """Starts the application, which calls ServerConnection.returned at its end."""
-
-    def cancel(self) -> None:
-        """Cancels the application."""
-
-    def hang_up(self) -> None:
-        """Called when the client has closed its sending side; the client may still be reading."""
-
-    def wind_up(self) -> None:
-        """Called when the server wants to end, so that an endless response can end in time."""
-
-    def awaited(self) -> object | None:
-        """Returns the future on which the application waits for more of the request's body, or
-        None. Each wait has a new future, so that the timer sees progress."""
-
-
-Opener = Callable[[Event], Exchange]
-
-
-class Openers(NamedTuple):
-    """The functions that make the exchanges of a connection from HEAD events."""
-
-    request: Opener
-    websocket: Opener | None = None  # None: `request` is called for WebSockets too
-
-
-class Group(Protocol):
-    """The group of connections that a connection belongs to, as the connection sees it."""
-
-    loop: asyncio.AbstractEventLoop
-    http2: bool
-    defaults: Defaults
-    max_streams: int
-
-    # Timeouts in seconds. 0 means no limit, except for keep_alive, where 0 closes at once.
-    keep_alive: float
-    head_timeout: float
-    body_timeout: float
-    write_timeout: float
-
-    def opened(self, connection: ServerConnection) -> None:
-        """Called when the transport of a connection is connected."""
-
-    def openers(self, connection: ServerConnection) -> Openers:
-        """Returns the functions that make exchanges for the present version of HTTP."""
-
-    def refused(self, connection: ServerConnection, fault: Event) -> None:
-        """Called when the engine has refused input of the client, and has answered a refused
-        request where HTTP allows an answer."""
-
-    def left(self, exchange: Exchange) -> None:
-        """Called when a client has gone before its response was complete, while the application
-        still runs."""
-
-    def closed(self, connection: ServerConnection) -> None:
-        """Called when a connection has neither a transport nor a running application any more."""
-
-
-class ServerConnection(Connection):
+class ServerConnection(TimedConnection):
     """One connection of a server.
 
     `running` has the exchanges whose application has not returned. `unfinished` counts those of
@@ -141,8 +63,7 @@ class ServerConnection(Connection):
     def __init__(self, group: Group, *, gateway: bool = True) -> None:
         """With `gateway` the engine prepares requests for ASGI: a decoded path, `host` fields."""
         engine = Engine(server=True, serving=True, gateway=gateway, defaults=group.defaults)
-        super().__init__(group.loop, engine)
-        self.group = group
+        super().__init__(group, engine)
         self.answer = engine.answer
         self.open_request: Opener  # see Openers
         self.open_websocket: Opener | None
@@ -154,15 +75,8 @@ class ServerConnection(Connection):
         self.scheme = "http"
         self.http_version = "1.1"
         self._unread = False  # whether the client may be sending data that will not be read
-        self._busy = False  # whether a request has come since the last tick
         self._draining = False  # whether the first GOAWAY was sent and the second was not
         # Times of the loop's clock; see tick().
-        now = self.loop.time()
-        self._deadline = now + (group.head_timeout or math.inf)  # the end of an idle connection
-        self._head_since = now  # when the head that is not complete began, or the last tick
-        self._taken_at = now  # when the client was last seen to read output
-        self._untaken = 0  # bytes of output in the transport at the last tick
-        self._waits: dict[object, float] = {}  # since when exchanges wait for the client
 
     # ---- the transport ------------------------------------------------------------------------
 
@@ -291,7 +205,7 @@ class ServerConnection(Connection):
         super()._on_fault(event)
         self.group.refused(self, event)
 
-    def _lose(self, stream: connection.Stream) -> None:
+    def _lose(self, stream: Stream) -> None:
         super()._lose(stream)
         if stream in self.running:
             self.group.left(stream)
@@ -333,74 +247,6 @@ class ServerConnection(Connection):
         if not self.http2 and self._transport is not None:
             self._over = True
             self._transport.abort()
-
-    # ---- time ---------------------------------------------------------------------------------
-
-    def tick(self, now: float) -> None:
-        """Called about once a second: compares the timeouts with the clock, which shows `now`."""
-        if self._transport is None:
-            return
-        untaken = self._transport.get_write_buffer_size()
-        # An application that writes while there is room may add as much as the client takes: the
-        # size of the buffer says nothing then, and counts as progress.
-        if not untaken or untaken < self._untaken or (self.writable and self.running):
-            self._taken_at = now
-        self._untaken = untaken
-        if not self._over and (not self.engine.head_begun or (self.streams and not self.http2)):
-            self._head_since = now
-        if _late(now - self._taken_at, self.group.write_timeout):
-            self._give_up("the client takes nothing of the response")
-        elif self._over:
-            if untaken:
-                self._deadline = now + LINGER
-            elif now >= self._deadline:
-                self._transport.abort()
-        elif _late(now - self._head_since, self.group.head_timeout):
-            self._give_up("the client does not complete the head of a request")
-        elif self._busy or self.running or untaken:
-            self._busy = False
-            self._deadline = now + self.group.keep_alive
-            self._check_waits(now)
-        elif now >= self._deadline and self._head_since == now:
-            self._shut_down()
-
-    def _check_waits(self, now: float) -> None:
-        """Gives up exchanges whose application has waited for the client for too long."""
-        waits: dict[object, float] = {}
-        for exchange in list(self.streams.values()):
-            part, limit = self._stalled.get(exchange.id), self.group.write_timeout
-            wait: object = None
-            if part is not None:
-                wait = (exchange.id, part.at)  # differs as soon as one byte is written
-            elif exchange.reply.state <= HELD:
-                # A client that has closed its sending side may have gone, which only an attempt to
-                # write to the socket would show: the timeout of the response applies.
-                wait = exchange if self._half_closed else exchange.awaited()
-                limit = limit if self._half_closed else self.group.body_timeout
-            if wait is not None:
-                waits[wait] = since = self._waits.get(wait, now)
-                if _late(now - since, limit):
-                    self._give_up_exchange(exchange, writing=part is not None)
-        self._waits = waits
-
-    def _give_up_exchange(self, exchange: Exchange, *, writing: bool) -> None:
-        if self._half_closed:
-            self._give_up("the client has closed its side, and there is no response in time")
-            return
-        what = "takes nothing of the response" if writing else "sends nothing of the body"
-        log.info("%s - gave up stream %d: the client %s", peer_name(self), exchange.id, what)
-        if writing:
-            del self.streams[exchange.id]
-            self._lose(exchange)
-            self._reset(exchange.id, RST_CANCEL)
-            self.flush_soon()
-        else:
-            exchange.reply.refuse(408)  # RFC 9110 section 15.5.9
-            exchange.lost()
-
-    def _give_up(self, why: str) -> None:
-        log.info("%s - cut: %s", peer_name(self), why)
-        self.cut()
 
     # ---- the end ------------------------------------------------------------------------------
 
@@ -451,7 +297,7 @@ class ServerConnection(Connection):
         # The kernel sends a reset when a closed socket has, or gets, input that was not read, and
         # the reset may overtake the output. Only the sending side is closed in that case.
         unread = self._unread or (self.http2 and self._busy)
-        self._deadline = self.loop.time() + LINGER
+        self._linger()
         if self._half_closed or not unread or not self._transport.can_write_eof():
             self._transport.close()
             return
@@ -463,8 +309,3 @@ class ServerConnection(Connection):
         """Reports to the group when the connection has neither transport nor application."""
         if self.gone and not self.running:
             self.group.closed(self)
-
-
-def _late(seconds: float, limit: float) -> bool:
-    """Returns whether a timeout has passed. A `limit` of 0 never passes."""
-    return 0 < limit <= seconds

@@ -9,7 +9,8 @@ from cno.config.options import Config
 from cno.engine.binding import Defaults
 from cno.engine.events import Event
 from cno.observe.logs import error as log
-from cno.server.connection import Exchange, Openers, ServerConnection
+from cno.server.connection import ServerConnection
+from cno.server.exchange import Exchange, Openers
 from cno.server.reply import DONE
 from cno.transport.connection import peer_name
 

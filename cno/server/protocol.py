@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from cno.config.options import Config
-from cno.server.connection import Openers, ServerConnection
+from cno.server.connection import ServerConnection
+from cno.server.exchange import Openers
 from cno.server.group import MERCY, Group
 from cno.server.request import Request
 

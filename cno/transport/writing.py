@@ -233,6 +233,8 @@ class Writing:
                 continue
             except Exception as error:
                 self._end_part(part, error)
+                if isinstance(error, MemoryError) and self._transport is not None:
+                    self._transport.abort()  # a frame may lack a part of its payload
                 continue
             left -= taken
             gathered += taken

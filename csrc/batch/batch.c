@@ -26,10 +26,15 @@ struct cno__loan {
     size_t room, count;
 };
 
-// Notes a piece of output that is a part of the lent body. Returns whether it is one.
+// Notes a piece of output if all of the piece lies in the lent body. Returns whether it was noted.
+//
+// A piece that begins in front of the body has an offset that wraps around, beyond any size. A piece
+// of the engine may begin in the body nevertheless, because a linker may merge equal literals; it is
+// noted only if the body has all of its bytes.
 static int note_view(struct cno__loan *loan, struct cno_buffer_t piece, size_t at) {
     size_t offset = (size_t)((uintptr_t)piece.data - (uintptr_t)loan->body.data);
-    if (!piece.size || offset >= loan->body.size || loan->count == loan->room)
+    if (!piece.size || offset >= loan->body.size || piece.size > loan->body.size - offset ||
+        loan->count == loan->room)
         return 0;
     loan->views[loan->count++] = (struct cno_view_t){at, offset, piece.size};
     return 1;
@@ -308,9 +313,16 @@ int cno_batch_push(struct cno_batch_t *b, uint32_t parent, const char *method, s
 int cno_batch_lend(struct cno_batch_t *b, uint32_t stream, const char *data, size_t size, int final,
                    struct cno_view_t *views, size_t *count) {
     struct cno__loan loan = {{data, size}, views, *count, 0};
+    size_t before = b->out_size;
     b->loan = &loan;
     int taken = cno_write_data(&b->conn, stream, data, size, final);
     b->loan = NULL;
+    if (taken < 0) {
+        // Only NO_MEMORY, which ends the connection, finds something to take back here: output whose
+        // views the caller would not insert.
+        b->out_size = before;
+        loan.count = 0;
+    }
     *count = loan.count;
     return taken;
 }

@@ -1,37 +1,8 @@
 // Tests of batch.c as a gateway uses it: what a request looks like in the arena, what an answer gets by
 // itself, and calls with fields that are none. What the interpreter makes of the arena is tests/engine/test_raw.py's.
-#include "batch.h"
-#include "config.h"
-#include "check.h"
-#include "wire.h"
+#include "batching.h"
 
 #define H1(target, fields) "GET " target " HTTP/1.1\\r\\nHost: h\\r\\n" fields "\\r\\n"
-
-static struct cno_batch_t *start(int http2, uint32_t flags) {
-    struct cno_batch_t *b = cno_batch_new(CNO_SERVER, flags);
-    CHECK(b && !cno_begin(&b->conn, http2 ? CNO_HTTP2 : CNO_HTTP1));
-    return b;
-}
-
-// Escaped text on HTTP/1; frames, separated by `;`, on HTTP/2.
-static int feed(struct cno_batch_t *b, const char *text) {
-    struct wire w = {0};
-    size_t mark;
-    if (cno_version(&b->conn) == CNO_HTTP2) {
-        char line[512];
-        for (size_t size; *text; text += size + (text[size] == ';')) {
-            size = strcspn(text, ";");
-            snprintf(line, sizeof(line), "%.*s", (int)size, text);
-            wire_frame(&w, line);
-        }
-    } else {
-        wire_text(&w, text, strlen(text), &mark);
-    }
-    b->events_size = b->out_size = 0;
-    int r = cno_batch_consume(b, w.data, w.size);
-    wire_free(&w);
-    return r;
-}
 
 static int holds(const char *data, size_t size, const char *part, size_t part_size) {
     for (size_t i = 0; i + part_size <= size; i++)
@@ -111,7 +82,6 @@ static void test_connect(void) {
 #define TYPE ")\2s\14\0\0\0Content-Types\1\0\0\0t"
 #define SIZED ")\2s\16\0\0\0Content-Lengths\1\0\0\0002"
 #define SUM ")\2s\5\0\0\0X-Sums\1\0\0\0t"
-#define LIST(count, fields) "[" count "\0\0\0" fields, sizeof("[" count "\0\0\0" fields) - 1
 
 static int answer(struct cno_batch_t *b, int code, const char *fields, size_t size,
                   long long total) {

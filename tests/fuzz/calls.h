@@ -136,10 +136,51 @@ static inline uint32_t call_stream(const struct side *s, unsigned octet, uint32_
     return octet & 0x3f;
 }
 
-static inline int write_body(struct side *s, uint32_t id, size_t size, int final) {
+// Passes the output of a batch on, with the parts of the lent body in their places.
+static inline void put_together(struct side *s, const char *body, size_t size, int taken,
+                                const struct cno_view_t *views, size_t count) {
+    size_t done = 0, viewed = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct cno_view_t v = views[i];
+        REQUIRE(v.at >= done && v.at <= s->batch.out_size && v.size);
+        REQUIRE(v.offset == viewed && v.size <= size - v.offset);
+        if (done < v.at)
+            side_output(s, s->batch.out + done, v.at - done);
+        side_output(s, body + v.offset, v.size);
+        done = v.at;
+        viewed += v.size;
+    }
+    REQUIRE(viewed <= (size_t)(taken < 0 ? 0 : taken));
+    if (done < s->batch.out_size)
+        side_output(s, s->batch.out + done, s->batch.out_size - done);
+}
+
+// cno_batch_lend with room for so many views. The body has memory of its own, so that nothing else in the
+// output is a part of it.
+static inline int lend_body(struct side *s, uint32_t id, const char *from, size_t size, int final,
+                            size_t count) {
+    struct cno_view_t views[64];
+    char *body = malloc(size ? size : 1);
+    if (size)
+        memcpy(body, from, size);
+    int r = cno_batch_lend(&s->batch, id, body, size, final, views, &count);
+    REQUIRE(!s->batch.loan && count <= 64 && (r >= 0 || (!count && !s->batch.out_size)));
+    put_together(s, body, size, r, views, count);
+    free(body);
+    cno__release(s->batch.out);
+    s->batch.out = NULL;
+    s->batch.out_size = s->batch.out_room = 0;
+    return r;
+}
+
+// With `lend` the body goes through a batch; not inside of a call that does so, and not when a callback is
+// to fail, which those of a batch do only for want of memory.
+static inline int write_body(struct side *s, uint32_t id, size_t size, int final, unsigned lend) {
     struct seen *seen = seen_find(s, id);
     size_t from = seen ? (size_t)(seen->out % BODY_PERIOD) : 0;
-    int r = cno_write_data(&s->c, id, body_octets + from, size, final);
+    int r = lend && !s->batch.loan && !s->to_fail
+                ? lend_body(s, id, body_octets + from, size, final, lend & 63)
+                : cno_write_data(&s->c, id, body_octets + from, size, final);
     REQUIRE(r <= (int)size);
     if (r > 0 && (seen = seen_find(s, id)))
         seen->out += (size_t)r;
@@ -169,7 +210,7 @@ static inline int write_answer(struct side *s, uint32_t id, const struct call *c
     struct call plain = {.a = s->c.kind == CNO_CLIENT ? call->a & 0x7f : 0};
     int r = write_message(s, id, &plain, body_size(call->b & 7), 1);
     return r == CNO_ERROR && cno_error()->code == CNO_ERRNO_ASSERTION
-               ? write_body(s, id, body_size(call->b & 7), 1)
+               ? write_body(s, id, body_size(call->b & 7), 1, call->c)
                : r;
 }
 
@@ -213,7 +254,7 @@ static inline int make_call(struct side *s, const struct call *call, uint32_t in
         case CALL_MESSAGE:
             return write_message(s, id, call, body_size(call->b), call->c >> 2 & 1);
         case CALL_DATA:
-            return write_body(s, id, body_size(call->a), call->b & 1);
+            return write_body(s, id, body_size(call->a), call->b & 1, call->c);
         case CALL_TAIL:
             make_fields(&fields, call, 0);
             return cno_write_tail(&s->c, id, &(struct cno_tail_t){fields.list, fields.count});

@@ -24,7 +24,11 @@ struct seen {
 #define EVENT_FAILURE 77
 
 struct side {
-    struct cno_connection_t c;
+    union {
+        struct cno_connection_t c;
+        struct cno_batch_t
+            batch;  // whose output is used while a body is lent (lend_body of calls.h)
+    };
     struct seen seen[SEEN_MAX];
     size_t count;       // of those
     struct octets out;  // not taken yet
@@ -39,8 +43,9 @@ struct side {
     struct call armed[ARMED_MAX];  // to be made in events to come
     uint8_t armed_in[ARMED_MAX];
     size_t armed_count;
-    struct side *peer;  // takes the output at once
-    uint32_t asked;     // the stream whose request the peer made
+    int (*batch_writev)(void *, const struct cno_buffer_t *, size_t);  // that of batch.c
+    struct side *peer;                                                 // takes the output at once
+    uint32_t asked;  // the stream whose request the peer made
     void (*on_output)(struct side *, const char *, size_t);
     void (*on_head)(struct side *, uint32_t stream, const struct cno_message_t *);
     void (*on_fault)(struct side *, uint32_t stream, const struct cno_error_t *);
@@ -121,14 +126,22 @@ static inline int event_done(struct side *s, int event, uint32_t stream) {
     return EVENT_FAILURE;
 }
 
+static inline void side_output(struct side *s, const char *data, size_t size) {
+    put(&s->out, data, size);
+    if (s->on_output)
+        s->on_output(s, data, size);
+}
+
 static int side_writev(void *data, const struct cno_buffer_t *pieces, size_t count) {
     struct side *s = data;
     REQUIRE(!s->closed);
+    if (s->batch.loan) {
+        s->written++;
+        return s->batch_writev(s, pieces, count);
+    }
     for (size_t i = 0; i < count; i++) {
         s->written += pieces[i].size;
-        put(&s->out, pieces[i].data, pieces[i].size);
-        if (s->on_output)
-            s->on_output(s, pieces[i].data, pieces[i].size);
+        side_output(s, pieces[i].data, pieces[i].size);
     }
     return event_done(s, IN_OUTPUT, 0);
 }
@@ -292,6 +305,12 @@ static inline struct side *side_new(enum CNO_CONNECTION_KIND kind, uint32_t opti
     struct side *s = calloc(1, sizeof(*s));
     if (!s)
         abort();
+    long pause = until_failure;
+    until_failure = -1;
+    struct cno_batch_t *batch = cno_batch_new(kind, 0);
+    s->batch_writev = batch->conn.cb_code->on_writev;
+    cno_batch_free(batch);
+    until_failure = pause;
     cno_init(&s->c, kind);
     s->c.cb_code = &SIDE;
     s->c.cb_data = s;
@@ -301,6 +320,7 @@ static inline struct side *side_new(enum CNO_CONNECTION_KIND kind, uint32_t opti
 
 static inline void side_free(struct side *s) {
     cno_fini(&s->c);
+    cno__release(s->batch.out);
     free(s->out.data);
     free(s->log.data);
     free(s);

@@ -7,6 +7,7 @@ from servers import FREE, TESTS, ask, command, running
 
 import cno
 from cno.config.options import OPTIONS
+from cno.process import compiled
 
 # ---- usage --------------------------------------------------------------------------------------
 
@@ -15,6 +16,7 @@ def test_version() -> None:
     done = command("--version")
     assert done.returncode == 0
     assert f"cno {cno.__version__} " in done.stdout
+    assert done.stdout.endswith(f", {compiled.describe()}\n")
 
 
 def test_help_has_every_option_in_its_group() -> None:

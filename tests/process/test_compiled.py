@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rig
 from peer import Peer, answer, both, h1, note
 from wire import soon
 
+import cno
 from cno.engine import fast
 from cno.engine.binding import ADDRESSES
 from cno.process import compiled
@@ -68,20 +71,178 @@ class Listening(logging.Handler):
         logging.getLogger("cno.access").removeHandler(self)
 
 
-def test_python_serves_where_extensions_are_not_wanted() -> None:
-    code = "from cno import asgi; from cno.process.compiled import REQUEST; "
-    code += "print(REQUEST is asgi.Request)"
-    environment = {**os.environ, "CNO_NO_EXTENSIONS": "1"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-    assert said.stdout.strip() == b"True", said.stderr
+# ---- what runs of Python -------------------------------------------------------------------------
+
+CNO = str(Path(cno.__file__).parent)
+
+
+def frames_of_one_request(*, python: bool) -> dict[str, list[str]]:
+    """Returns the functions of cno that are entered while one request is served: on the way to the
+    application, and on the way back to transport.write()."""
+    entered: dict[str, list[str]] = {"before": [], "after": []}
+    where = ""
+
+    def profile(frame: Any, event: str, _: object) -> None:
+        if event == "call" and where and frame.f_code.co_filename.startswith(CNO):
+            entered[where].append(frame.f_code.co_qualname)
+
+    async def app(scope, receive, send):
+        nonlocal where
+        where = where and "after"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"y")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    async def main() -> None:
+        nonlocal where
+        server = rig.Rig(app, access_log=False)
+        write = server.transport.write
+
+        def written(data: bytes) -> None:
+            nonlocal where
+            where = ""
+            write(data)
+
+        server.transport.write = written
+        for _ in range(2):  # the second time all is as it is from then on
+            await server.settle()
+            server.transport.output.clear()
+            where = "before"
+            sys.setprofile(profile)
+            try:
+                server.feed(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+                await server.settle()
+            finally:
+                sys.setprofile(None)
+            assert server.transport.output.endswith(b"hello")
+        await server.end()
+
+    rig.run(main, python=python)
+    return entered
 
 
 @pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
-def test_an_engine_of_another_build_is_refused() -> None:
-    from cno.engine import _fast
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the names of the functions are not known")
+def test_an_ordinary_request_enters_no_python_of_cno() -> None:
+    """Neither on the way from the transport to the application nor on the way back."""
+    assert frames_of_one_request(python=False) == {"before": [], "after": []}
+    python = frames_of_one_request(python=True)
+    assert {"Connection.data_received", "Request.run"} <= set(python["before"])
+    assert {"Request.send", "ServerConnection.responded"} <= set(python["after"])
 
-    with pytest.raises(ImportError, match="different builds"):
-        _fast.connect((ADDRESSES[0] + 8, *ADDRESSES[1:]))
+
+# ---- without the compiled classes ----------------------------------------------------------------
+
+
+def run_python(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Runs Python code in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    given = {**os.environ, **environment}
+    return subprocess.run(command, env=given, capture_output=True, text=True, timeout=60)
+
+
+# Serves twice, and prints the lines of the log about the classes.
+SERVE_TWICE = """
+    import asyncio, logging
+    from cno import asgi
+    from cno.process import compiled
+
+    class Print(logging.Handler):
+        def emit(self, record):
+            if "classes" in record.msg:
+                print(record.levelname, record.getMessage())
+
+    logging.getLogger("cno").addHandler(Print())  # behind all imports
+    logging.getLogger("cno").setLevel(logging.INFO)
+
+    import cno
+
+    async def app(scope, receive, send):
+        pass
+
+    async def main():
+        for _ in range(2):
+            async with cno.serve(app, port=0, lifespan="off"):
+                assert compiled.REQUEST is asgi.Request
+
+    asyncio.run(main())
+    print(compiled.describe())
+"""
+
+
+def test_python_serves_where_extensions_are_not_wanted() -> None:
+    """That is a wish, and so no reason for a warning."""
+    said = run_python(SERVE_TWICE, CNO_NO_EXTENSIONS="1")
+    assert said.stdout.splitlines() == [
+        "INFO Serving without the compiled classes: CNO_NO_EXTENSIONS is set",
+        "Python classes (CNO_NO_EXTENSIONS is set)",
+    ], said.stderr
+
+
+def test_python_serves_where_extensions_are_missing() -> None:
+    missing = """
+    import sys
+    sys.modules["cno.engine._fast"] = None
+    """
+    said = run_python(missing + SERVE_TWICE)
+    line, described = said.stdout.splitlines()
+    prefix = "WARNING Serving without the compiled classes, which is slower: "
+    assert line.startswith(prefix + "cno.engine._fast cannot be imported: "), said.stderr
+    assert described == f"Python classes ({line[len(prefix) :]})"
+
+
+@pytest.mark.skipif(not CPYTHON, reason="there is nothing compiled elsewhere")
+def test_an_engine_of_another_build_is_an_error() -> None:
+    """It never means that Python serves instead."""
+    said = run_python(
+        """
+        import sys, types
+        import cno.engine._libcno as real
+
+        class Larger:
+            def __getattr__(self, name):
+                return getattr(real.ffi, name)
+
+            def sizeof(self, what):
+                return real.ffi.sizeof(what) + 8
+
+        sys.modules["cno.engine._libcno"] = types.SimpleNamespace(ffi=Larger(), lib=real.lib)
+        from cno.process.cli import main
+        """
+    )
+    assert said.returncode == 1
+    size = ADDRESSES[0]
+    assert said.stderr.splitlines()[-1] == (
+        "ImportError: cno.engine._fast and cno.engine._libcno are of different builds"
+        f" (a batch has {size} and {size + 8} bytes): install cno again"
+    )
+
+
+# Imports cno in a subinterpreter, one that shares the lock of the main one where there is a choice.
+SUBINTERPRETER = """
+    import sys
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    try:
+        own = interpreters.create("legacy")
+    except TypeError:
+        own = interpreters.create(isolated=False)
+    code = 'import sys; sys.path[:] = ' + repr(sys.path) + '; '
+    code += "from cno.process import compiled; print(compiled.describe(), flush=True)"
+    print(interpreters.run_string(own, code), flush=True)
+    interpreters.destroy(own)
+    from cno.process import compiled
+    print(compiled.describe())
+"""
+
+
+@pytest.mark.skipif(not CPYTHON, reason="there are no subinterpreters elsewhere")
+def test_a_subinterpreter_that_shares_the_lock() -> None:
+    """Each interpreter has classes of its own."""
+    said = run_python(SUBINTERPRETER)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines() == ["compiled classes", "None", "compiled classes"], said.stderr
 
 
 @both

@@ -26,7 +26,7 @@ async def test_a_drain_finds_a_client_that_has_just_gone(peer: Site) -> None:
 @native.both
 async def test_p9_a_group_is_drained(peer: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cno.server.group.TICK", 0.02)
-    monkeypatch.setattr("cno.server.connection.LINGER", 0.1)
+    monkeypatch.setattr("cno.server.clock.LINGER", 0.1)
     go = asyncio.Event()
 
     async def handle(request: cno.Request) -> None:

@@ -14,7 +14,8 @@ from cno.config.options import Config
 from cno.engine import fast
 from cno.engine.events import MESSAGE_FINAL
 from cno.process import compiled
-from cno.server.connection import Openers, ServerConnection
+from cno.server.connection import ServerConnection
+from cno.server.exchange import Openers
 from cno.server.group import Group
 from cno.server.reply import BODY, DONE, FAILED, HELD, WAITING, ClientDisconnected, Unsendable
 
