@@ -9,7 +9,7 @@ from tools import Certificate, tool
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Made with the openssl command, once per run."""
+    """A certificate that the openssl command makes once per run."""
     openssl = tool("openssl")
     home = tmp_path_factory.mktemp("tls")
     made = Certificate(home / "cert.pem", home / "key.pem", home / "encrypted.pem", "open sesame")

@@ -1,4 +1,5 @@
-"""Who may know whom: imports in cno/, includes in csrc/. A new file needs a place here."""
+"""The rules for imports in cno/ and for includes in csrc/. A new file needs a place in the tables
+below."""
 
 import ast
 import re
@@ -21,10 +22,10 @@ ORDER = [
     {"process"},
 ]
 
-# What all may read; a leaf imports nothing of cno but itself.
+# Leaves: every package may import them, and they import nothing of cno but themselves.
 LEAVES_PY = {"config", "observe"}
 
-# Modules of the seed's names, and who runs the command.
+# Modules with names of the seed, and the module that runs the command.
 ALONE = {"__init__": set(), "raw": {"engine"}, "__main__": {"process"}}
 
 RANK = {package: number for number, row in enumerate(ORDER) for package in row}
@@ -40,7 +41,7 @@ def package_of(module: str) -> str:
 
 
 def imports(module: str) -> set[str]:
-    """The modules of cno that the source of one mentions, at whatever depth of the file."""
+    """Returns the modules of cno that a source imports, at any depth of the file."""
     path = ROOT / "cno" / (module.replace(".", "/") + ".py")
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -56,7 +57,7 @@ def imports(module: str) -> set[str]:
 
 
 def may_import(package: str) -> set[str]:
-    """The packages that a file of this one may import from, beside its own."""
+    """Returns the packages from which a file of this package may import, beside its own."""
     if package in LEAVES_PY:
         return set()
     if package in ALONE:
@@ -65,13 +66,13 @@ def may_import(package: str) -> set[str]:
     return LEAVES_PY | {name for name, rank in RANK.items() if rank < RANK[package]}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__"])  # that exports
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "__init__"])  # exports public names
 def test_imports_go_one_way(module: str) -> None:
     package = package_of(module)
     for name in imports(module):
         other = package_of(name)
         if other in ("__init__", "__version__"):
-            continue  # cno itself has the version
+            continue  # cno has the version
         assert other in {package} | may_import(package), f"cno.{module} must not know cno.{name}"
 
 
@@ -82,7 +83,7 @@ def test_an_import_that_goes_up_is_seen() -> None:
     assert may_import("config") == set()
 
 
-# Who may see the compiled modules.
+# The modules that may import the compiled modules.
 COMPILED = {
     "engine._libcno": {"engine.binding", "engine.events"},
     "engine._fast": {"engine.fast"},
@@ -96,7 +97,7 @@ def test_few_see_the_compiled_modules(module: str) -> None:
             assert not f"{name}.".startswith(f"{compiled}.") or module in seers
 
 
-# Where connections are made, and the command.
+# The modules that make connections, and the command.
 SOCKETS = [
     m
     for m in MODULES
@@ -155,7 +156,7 @@ PLACES = [
 
 PUBLIC = {"version.h", "common.h", "hpack.h", "core.h", "batch.h"}
 
-# What a place may include of a place below it, where that is not everything.
+# The files of a lower place that a place may include, if not all of them.
 NARROW = {
     ("h1/", "h2/"): {"h2/upgrade.h"},  # the one way from HTTP/1 to HTTP/2
     ("batch/", "hpack/"): set(),  # a batch is a client of the public calls
@@ -171,7 +172,7 @@ SOURCES = sorted(str(path.relative_to(ROOT / "csrc")) for path in (ROOT / "csrc"
 
 
 def place(source: str) -> str:
-    """The one of PLACES that a file is in."""
+    """Returns the place of a file."""
     folder = source.rpartition("/")[0]
     names = [f"{folder}/"] if folder else [source, source[:-2]]
     (found,) = [name for name in names if name in PLACES]
@@ -179,7 +180,7 @@ def place(source: str) -> str:
 
 
 def includes(source: str, mark: str) -> set[str]:
-    """What one source includes with `mark`, which is a quote or an angle bracket."""
+    """Returns the files that a source includes with `mark`: a quote or an angle bracket."""
     pattern = rf'^\s*#\s*include\s*{mark}([^">]+)'
     return set(re.findall(pattern, (ROOT / "csrc" / source).read_text(), re.MULTILINE))
 

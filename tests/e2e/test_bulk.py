@@ -12,7 +12,7 @@ from servers import TESTS, running
 
 SIZE = 1024 * MIB if os.environ.get("CNO_SOAK") else 64 * MIB
 
-# Octets that either process may grow by from a small transfer to a large one.
+# Bytes by which either process may grow from a small transfer to a large one.
 GROWTH = 20 * MIB
 
 
@@ -23,7 +23,7 @@ GROWTH = 20 * MIB
 @pytest.mark.parametrize("version", ["h1", "h2"])
 @pytest.mark.parametrize("what", ["upload", "download"])
 def test_a_large_body(what: str, version: str, slow: str, loop: str) -> None:
-    """64 MiB (make soak: 1 GiB), whichever side is the slow one."""
+    """A transfer of 64 MiB (make soak: 1 GiB), with a slow reader and with a slow writer."""
     with running("serve", loop, program=("bulk.py",)) as server:
         url = server.ready()
         if version == "h2":

@@ -1,5 +1,5 @@
-"""cno.Client with servers that others wrote, nginx, nghttpd, haproxy, hypercorn, granian and
-uvicorn, and with ours."""
+"""cno.Client with other servers (nginx, nghttpd, haproxy, hypercorn, granian and uvicorn) and with
+the servers of cno."""
 
 import asyncio
 import functools
@@ -25,8 +25,8 @@ import cno.client.exchange
 import cno.client.upload
 from tools import Certificate
 
-# How a server is spoken to: the scheme of its own URL, that of ours, options of connect(), whether
-# HTTP/2 is what comes of it.
+# How a client talks to a server: the scheme of the server's URL, the scheme that cno is given,
+# options of connect(), and whether the connection is HTTP/2.
 WAYS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "h1": ("http", "http", {}, False),
     "h2c": ("http", "h2c", {}, True),
@@ -51,7 +51,7 @@ UPLOAD = body(3_000_000)
 
 
 class Site:
-    """A server, and the way to speak to it."""
+    """A server, and how the client talks to it."""
 
     def __init__(self, origins: Origins, name: str, way: str) -> None:
         self.name, self.way = name, way
@@ -60,11 +60,11 @@ class Site:
         self.version = "2" if self.http2 else "1.1"
 
     def url(self, kind: str = "") -> str:
-        """`kind` is a special place of this server."""
+        """The URL of the server for cno; `kind` is a special resource of the server."""
         return self.ours + self.origins.url(self.name, kind or self.scheme)[len(self.scheme) :]
 
     def trust(self) -> dict[str, Any]:
-        """Options of connect()."""
+        """The options of connect() for this server."""
         tls = None
         if self.scheme == "https":
             tls = ssl.create_default_context(cafile=str(self.origins.certificate.cert))
@@ -72,13 +72,13 @@ class Site:
 
     @asynccontextmanager
     async def connect(self, kind: str = "", **options: Any) -> AsyncIterator[cno.Client]:
-        """A client that speaks the right version."""
+        """A client that is connected with the expected version."""
         async with await cno.connect(None, self.url(kind), **{**self.trust(), **options}) as client:
             assert client.is_http2 is self.http2
             yield client
 
     async def request(self, method: str, path: str, *more: Any, **options: Any) -> cno.Response:
-        """cno.request()."""
+        """Makes a request by cno.request()."""
         options = {**self.trust(), **options}
         return await cno.request(None, method, self.url() + path, *more, **options)
 
@@ -101,7 +101,7 @@ def talks(*loops: Any) -> Callable[[Any], Any]:
 
 
 def sites(*names: str, ways: tuple[str, ...] = ALL, loops: Any = ("asyncio",)) -> Any:
-    """Runs a coroutine function with each way to speak to each of these servers."""
+    """Runs a coroutine function for each of these servers and each way to talk to a server."""
     pairs = [(name, way) for name in names for way in SERVERS[name] if way in ways]
 
     def decorate(test: Callable[..., Any]) -> Any:
@@ -135,7 +135,7 @@ async def ask(
     body: Any = b"",
     **more: Any,
 ) -> tuple[int, dict[str, str], bytes]:
-    """A whole exchange."""
+    """Makes a request; returns the response with its whole body."""
     async with await client.request(method, path, headers, body, **more) as response:
         return response.code, dict(response.headers), await response.payload.read()
 
@@ -180,7 +180,7 @@ async def test_hello(site: Site) -> None:
 
 @sites(*SERVERS)
 async def test_uploads(site: Site) -> None:
-    """Of a length that is known or not, read whole or as they come."""
+    """Bodies of a known or unknown length are read whole or in parts."""
     async with site.connect() as client:
         for path in ["/echo"] if site.name == "nghttpd" else ["/echo", "/digest"]:
             want = UPLOAD
@@ -197,7 +197,7 @@ async def test_uploads(site: Site) -> None:
 
 @sites(*SERVERS)
 async def test_50_at_a_time(site: Site) -> None:
-    """Uploads and downloads mixed; each answer is that to its request."""
+    """Uploads and downloads are mixed, and each response belongs to its request."""
     async with site.connect() as client:
 
         async def one(number: int) -> None:
@@ -224,7 +224,7 @@ async def test_bodies_of_applications(site: Site) -> None:
 
 
 async def gone(site: Site) -> int:
-    """How many clients have left streams of events."""
+    """Returns how many clients have left streams of events."""
     async with await site.request("GET", "/gone") as response:
         return int(await response.payload.read())
 
@@ -233,7 +233,8 @@ async def gone(site: Site) -> int:
 async def test_a_stream_cut_by_closing_the_response(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The application hears of it. On HTTP/2 the connection is as good as before."""
+    """The application learns that the client has left. On HTTP/2 the connection can be used
+    again."""
     monkeypatch.setattr(cno.client.connection, "READ_PAST", 0.1)
     async with site.connect() as client:
         before = await gone(site)
@@ -268,7 +269,8 @@ async def test_a_stream_closed_while_it_is_read(
 
 @sites(*APPLICATIONS)
 async def test_an_upload_cut_by_closing_the_response(site: Site) -> None:
-    """The body was under way, and nobody fills it any more."""
+    """The request is cancelled in the middle of its body, and the channel of the body has no
+    writer."""
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -357,7 +359,7 @@ async def test_nginx_files(site: Site) -> None:
 
 @sites("nginx")
 async def test_nginx_downloads_at_a_time(site: Site) -> None:
-    """One of them is read slower than the others: these do not wait for it on HTTP/2."""
+    """One response is read slowly. On HTTP/2 the other responses do not wait for that one."""
     async with site.connect() as client:
         slow = await client.request("GET", "/large")
         if not site.http2:
@@ -370,7 +372,7 @@ async def test_nginx_downloads_at_a_time(site: Site) -> None:
 
 @sites("nginx")
 async def test_nginx_answers_before_it_has_the_body(site: Site) -> None:
-    """The rest of the body goes on its way unless the response is closed."""
+    """The rest of the request's body is still sent, unless the response is closed."""
     async with site.connect() as client:
         for _ in range(3):
             response = await client.request("POST", "/discard", (), pieces(UPLOAD))
@@ -410,8 +412,8 @@ async def test_nginx_allows_few_streams(site: Site) -> None:
 
 
 async def until_served(site: Site, kind: str, count: int) -> int:
-    """Makes so many requests at once, and those that were not processed again on another
-    connection; returns how many connections that takes."""
+    """Makes `count` requests at once, and those that were not processed again on another
+    connection. Returns the number of connections."""
     connections, left = 0, count
     while left:
         connections += 1
@@ -441,7 +443,7 @@ async def test_nginx_serves_so_many_requests_per_connection(site: Site) -> None:
 @sites("nginx")
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP], ids=["quit", "reload"])
 async def test_nginx_leaves_in_order(site: Site, number: int, tmp_path: Path) -> None:
-    """What is under way is served to its end; what comes later is not processed."""
+    """Requests under way are answered; later requests are not processed."""
     tmp_path.chmod(0o755)
     server, urls = start_nginx(site.origins, tmp_path / "nginx")
     async with await cno.connect(None, urls[site.scheme], **site.trust()) as client:
@@ -562,7 +564,8 @@ async def test_haproxy_without_a_backend(site: Site) -> None:
 
 @sites("cno.Server", ways=("h1",))
 async def test_a_body_at_hand_has_its_end_with_it(site: Site) -> None:
-    """Its last octet lets the server complete the response: closing that cuts nothing off."""
+    """The last byte of the request completes the response, so that closing the response cuts
+    nothing."""
     async with site.connect() as client:
         for _ in range(20):
             assert await ask(client, "/echo", "POST", (), body(65537)) == (200, ANY, body(65537))
@@ -571,7 +574,8 @@ async def test_a_body_at_hand_has_its_end_with_it(site: Site) -> None:
 
 @talks(*OUR_LOOPS)
 async def test_a_server_that_answers_and_leaves() -> None:
-    """It does not want the body that is on its way: what it said is heard, though writes fail."""
+    """The server answers without the body and leaves. The response is read, although writing
+    fails."""
     loop = asyncio.get_running_loop()
     answer = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nno!"
     taken = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The command under clients that others wrote: curl, nghttp, h2load, and raw sockets."""
+"""The command cno-asgi with other clients: curl, nghttp, h2load, and raw sockets."""
 
 import json
 import re
@@ -24,7 +24,7 @@ H1, H2 = "--http1.1", "--http2-prior-knowledge"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    """The URL of a server that lives as long as the tests of this file. It ends in order."""
+    """The URL of a server for all tests of this file. The server has to end without complaints."""
     with running(*PLAIN, "--no-access-log") as server:
         yield server.ready()
         assert server.stop() == 0
@@ -32,7 +32,7 @@ def site() -> Iterator[str]:
 
 
 def program(name: str, *arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess:
-    """Runs a client to its end."""
+    """Runs a client program to its end."""
     return subprocess.run(
         [tool(name), *arguments], input=data, capture_output=True, timeout=3 * PATIENCE
     )
@@ -46,7 +46,7 @@ def curl(*arguments: str, data: bytes | None = None) -> subprocess.CompletedProc
 
 
 def connect(url: str, timeout: float = PATIENCE) -> socket.socket:
-    """A TCP connection to where the URL points."""
+    """Opens a TCP connection to the host of the URL."""
     where = urlsplit(url)
     return socket.create_connection((where.hostname, where.port), timeout)
 
@@ -100,7 +100,7 @@ def test_curl_expect_100_continue_and_a_refusal(site: str, tmp_path: Path) -> No
 
 
 def test_a_refusal_of_a_large_upload(site: str, tmp_path: Path) -> None:
-    """The answer arrives, though the body was not wanted."""
+    """The response arrives although the application does not read the body."""
     (tmp_path / "body").write_bytes(bytes(20_000_000))
     done = program("curl", "-sS", H1, "-H", "expect:", "-T", f"{tmp_path}/body", f"{site}/refuse")
     assert done.stdout == b"too large"
@@ -142,7 +142,7 @@ def test_curl_reuses_its_connection(secure: str, certificate: Certificate, flag:
 
 
 def test_curl_in_parallel(secure: str, certificate: Certificate) -> None:
-    """Twenty large responses at a time on one connection."""
+    """One connection has twenty large responses at a time."""
     done = curl(
         "-Z", "--parallel-max", "20", "--cacert", str(certificate.cert),
         "-w", "%{size_download} %{http_version} %{num_connects}\n",
@@ -190,7 +190,7 @@ def test_nghttp_uploads_and_trailers(site: str, tmp_path: Path) -> None:
 
 
 def test_nghttp_sees_two_goaways() -> None:
-    """A download is under way when the signal comes."""
+    """The signal comes during a download."""
     with running(*PLAIN) as server:
         url = f"{server.ready()}/bytes/50000000"
         nghttp = subprocess.Popen(
@@ -214,7 +214,7 @@ def test_nghttp_sees_two_goaways() -> None:
 
 
 def h2load(*arguments: str) -> dict[str, int]:
-    """Runs h2load; how many requests came to what."""
+    """Runs h2load. Returns the number of requests by their outcome."""
     done = program("h2load", *arguments)
     assert done.returncode == 0, done.stdout
     found = re.search(rb"^requests: (.*)$", done.stdout, re.MULTILINE)
@@ -229,7 +229,7 @@ def test_h2load_many_connections(site: str) -> None:
 
 
 def test_h2load_small_windows(site: str) -> None:
-    """Late frames on streams that have ended are no errors."""
+    """Late frames on streams that have ended are not errors."""
     got = h2load("-c1", "-m20", "-w15", "-n2000", f"{site}/once/20480")
     assert got["succeeded"] == 2000
 
@@ -319,7 +319,7 @@ MALFORMED = {
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[tuple[Server, str]]:
-    """A server of its own for what is malformed."""
+    """The URL of a server for malformed requests."""
     with running(*PLAIN, "--no-access-log") as server:
         yield server, server.ready()
         assert server.stop() == 0
@@ -327,10 +327,10 @@ def strict() -> Iterator[tuple[Server, str]]:
 
 
 def exchange(url: str, data: bytes) -> tuple[bytes, str]:
-    """All that comes back for these octets, and who asked."""
+    """Sends bytes; returns all bytes that come back, and the address of the socket."""
     with connect(url) as client:
         name = "{}:{}".format(*client.getsockname())
-        with suppress(ConnectionError):  # it may have had enough
+        with suppress(ConnectionError):  # the server may have closed the connection
             client.sendall(data)
         return read_all(client), name
 
@@ -360,7 +360,7 @@ def test_malformed(strict: tuple[Server, str], case: str) -> None:
 
 @pytest.mark.parametrize("case", ["huge field", "64 KiB target", "500 fields", "obs-fold"])
 def test_malformed_in_pieces(strict: tuple[Server, str], case: str) -> None:
-    """The same, however TCP cuts the octets."""
+    """The response is the same however TCP cuts the bytes."""
     _, url = strict
     status, data = MALFORMED[case]
     with connect(url) as client:
@@ -395,7 +395,7 @@ def test_minor_versions_are_served_as_1_1(strict: tuple[Server, str], version: b
 
 @contextmanager
 def slowly_downloading(url: str, flag: str, size: int) -> Iterator[dict[str, str]]:
-    """curl at a limited speed; what it says at its end."""
+    """Runs curl at a limited speed; returns its output."""
     said: dict[str, str] = {}
     limit = ("--limit-rate", "100M")
     command = [tool("curl"), "-sS", flag, *limit, "-o", "/dev/null"]
@@ -464,7 +464,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("00000004000000000
     ],
 )
 def test_sigterm_with_an_idle_connection(kind: str, closes: bool) -> None:
-    """Whose client notices our FIN, or does not, as one that keeps connections in a pool."""
+    """An idle connection closes, whether its client notices the FIN or, like a pool, does not."""
     with running(*PLAIN) as server, connect(server.ready()) as client:
         if kind == "h1":
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -472,7 +472,7 @@ def test_sigterm_with_an_idle_connection(kind: str, closes: bool) -> None:
         elif kind == "h2":
             client.sendall(PREFACE)
             assert client.recv(1)
-        if closes:  # as a client does that reads all the time
+        if closes:  # like a client that reads all the time
             reader = threading.Thread(target=lambda: (read_all(client), client.close()))
             reader.start()
         assert server.stop(signal.SIGTERM) == 0  # before PATIENCE is over

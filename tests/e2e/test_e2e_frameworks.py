@@ -31,19 +31,19 @@ class Site:
         self.client = httpx.Client(base_url=self.url, timeout=PATIENCE)
 
     def curl(self, flag: str, *arguments: str) -> bytes:
-        """What curl gives out."""
+        """Runs curl; returns its output."""
         command = [tool("curl"), "-sS", flag, "--max-time", str(int(PATIENCE)), *arguments]
         done = subprocess.run(command, capture_output=True, timeout=2 * PATIENCE)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def rss(self) -> int:
-        """Octets of memory that the server has."""
+        """Returns the resident memory of the server in bytes."""
         text = Path(f"/proc/{self.server.process.pid}/statm").read_text()
         return int(text.split()[1]) * resource.getpagesize()
 
     def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Asks /report until it is as it should be."""
+        """Requests /report until the report is as expected."""
         end = time.monotonic() + PATIENCE
         while not condition(report := self.client.get("/report").json()):
             assert time.monotonic() < end, report
@@ -52,7 +52,7 @@ class Site:
 
 
 def site(app: str, *flags: str) -> Iterator[Site]:
-    """Serves; at the end, all must have gone well."""
+    """Serves an application while a block runs. The server has to end without complaints."""
     with running(app, "--app-dir", str(APPS), "--port", "0", *flags) as server:
         it = Site(server, "")
         try:
@@ -70,7 +70,7 @@ def starlette() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def wrapped() -> Iterator[Site]:
-    """Starlette with middlewares that wrap receive and send."""
+    """The application is Starlette with middlewares that wrap receive and send."""
     pytest.importorskip("starlette")
     yield from site("starlette_site:wrapped", "--lifespan", "on")
 
@@ -84,12 +84,12 @@ def fastapi() -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def django() -> Iterator[Site]:
     pytest.importorskip("django")
-    # Without the deadline it would hang: see test_django_sigterm_after_events.
+    # Without the deadline the server would hang: see test_django_sigterm_after_events.
     yield from site("django_site:app", "--timeout-graceful-shutdown", "1")
 
 
 def events(site: Site, flag: str, path: str = "/events") -> None:
-    """Reads a few server-sent events, then goes."""
+    """Reads a few server-sent events and leaves."""
     command = [tool("curl"), "-sSN", flag, f"{site.url}{path}"]
     client = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
@@ -104,7 +104,7 @@ def events(site: Site, flag: str, path: str = "/events") -> None:
 
 
 class Peak(threading.Thread):
-    """The most memory that a server has while a block runs."""
+    """Measures the highest memory of a server while a block runs."""
 
     def __init__(self, site: Site) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Peak(threading.Thread):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 50 MB."""
+    """Makes a file of 50 MB."""
     path = tmp_path_factory.mktemp("large") / "file"
     with path.open("wb") as file:
         file.truncate(50 * MEGABYTE)
@@ -255,7 +255,7 @@ def test_starlette_download_in_little_memory(starlette: Site, flag: str) -> None
 
 
 def test_starlette_many_at_once_in_little_memory(starlette: Site) -> None:
-    """Clients that take nothing, on both versions: what they hold is bounded."""
+    """Clients that read nothing, on both versions, cost a bounded amount of memory."""
     url = f"{starlette.url}/download/{100 * MEGABYTE}"
     command = [tool("curl"), "-sS", "--limit-rate", "1k", "-o", os.devnull, url]
     before = starlette.client.get("/report").json()["downloads"]
@@ -359,7 +359,7 @@ def test_fastapi_streams(fastapi: Site, flag: str) -> None:
 
 @pytest.mark.parametrize("flag", [H1, H2])
 def test_fastapi_events_cut_by_the_client(fastapi: Site, flag: str) -> None:
-    """The dependency of the endpoint is closed too."""
+    """The dependency of the endpoint is closed as well."""
     before = fastapi.client.get("/report").json()
     assert fastapi.client.get("/depends").json() == "resource"
     events(fastapi, flag)
@@ -407,7 +407,7 @@ def test_django_form(django: Site, flag: str, large: Path) -> None:
 
 @pytest.mark.parametrize("flag", [H1, H2])
 def test_django_upload_in_little_memory(django: Site, flag: str, large: Path) -> None:
-    """Django itself keeps the body in a file."""
+    """Django keeps the body in a file."""
     django.curl(flag, "-d", "warm", f"{django.url}/upload")
     with Peak(django) as peak:
         got = json.loads(django.curl(flag, "-T", str(large), f"{django.url}/upload"))

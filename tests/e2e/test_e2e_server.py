@@ -28,7 +28,7 @@ LARGE = bytes(range(256)) * 8192  # 2 MiB
 
 
 async def handle(request: cno.Request) -> None:
-    """What all clients here ask for."""
+    """The handler for all clients of this file."""
     if request.path == "/push":
         request.push("GET", "/style.css", [("x-extra", "1")])
         await request.respond(200, [("content-type", "text/html")], b"page")
@@ -57,7 +57,7 @@ def context(certificate: Certificate) -> ssl.SSLContext:
 
 
 async def command(*arguments: str, data: bytes | None = None) -> str:
-    """What a program says, which must succeed."""
+    """Runs a program that has to succeed; returns its output."""
     run = asyncio.get_running_loop().run_in_executor
     done = await run(None, lambda: subprocess.run(arguments, input=data, capture_output=True))
     assert done.returncode == 0, (arguments, done.stdout, done.stderr)
@@ -93,7 +93,8 @@ async def test_curl(peer: Site, scheme: str, certificate: Certificate) -> None:
     for upload in (["-T", "-"], ["--data-binary", "@-"]):
         path = url(peer, "/digest", scheme)
         assert await command(*curl, *upload, path, data=LARGE) == digest
-    if (scheme, peer.version) != ("http", "h2"):  # curl 7.88 cannot use that one twice
+    # The command curl 7.88 cannot use a connection with prior knowledge twice.
+    if (scheme, peer.version) != ("http", "h2"):
         codes = "|%{http_code} %{num_connects},"
         pages = [item for path in ("/", "/push") for item in ("-o", "-", url(peer, path, scheme))]
         said = await command(*curl, "-w", codes, *pages)
@@ -198,7 +199,7 @@ def curl(version: str, *more: str, **pipes: Any) -> "subprocess.Popen[bytes]":
 
 
 def download(version: str, address: str, size: int) -> None:
-    """Reads so much with pauses, then leaves."""
+    """Reads `size` bytes with pauses, then leaves."""
     with curl(version, address, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None
         got = 0

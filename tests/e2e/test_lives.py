@@ -15,22 +15,23 @@ from peer import LOOPS, listening, run
 import cno
 from cno import raw
 
-# Connections whose one request is answered, with CNO_SOAK=1 (make soak) and without; of every other
-# use that is made of one there are a tenth.
+# Number of connections with one answered request, with CNO_SOAK=1 (make soak) and without. Every
+# other
+# kind of connection has a tenth of that number.
 COUNT = 10000 if os.environ.get("CNO_SOAK") else 1000
 
 KINDS = ("Client", "Engine", "Exchange", "Pair", "Payload", "Request", "Response", "Server", "Task")
 
 
 def alive() -> Counter[str]:
-    """How many objects there are of what belongs to connections."""
+    """Counts the objects that belong to connections, by type."""
     names = Counter(type(item).__name__ for item in gc.get_objects())
     return Counter({name: names[name] for name in KINDS if names[name]})
 
 
 @contextmanager
 def collected_by_count() -> Iterator[None]:
-    """What is made within has to be gone at the end."""
+    """Checks that no object that is made in the block is left at its end."""
     gc.collect()
     gc.disable()
     try:
@@ -46,7 +47,7 @@ def collected_by_count() -> Iterator[None]:
 
 
 class Pair(raw.Connection):
-    """One of two connections that hand each other what they write."""
+    """One of two connections that exchange their output in memory."""
 
     other: "Pair"
 
@@ -90,7 +91,7 @@ def test_pairs_of_raw_connections(version: str) -> None:
 
 
 class Site:
-    """A handler that may wait."""
+    """A handler that waits for an event if the path says so."""
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
@@ -117,14 +118,15 @@ async def turns(count: int) -> None:
 
 
 async def begun(what: Awaitable[Any]) -> "asyncio.Future[Any]":
-    """A task that has got as far as it gets."""
+    """Starts a task and lets the loop run for some turns."""
     task = asyncio.ensure_future(what)
     await turns(9)
     return task
 
 
 async def failure(task: "asyncio.Future[Any]") -> "type[BaseException]":
-    """What it ends with. To raise it here would make a cycle of this frame, the task and it."""
+    """Returns the exception of a task. Raising would make a cycle of this frame, task and
+    exception."""
     await asyncio.wait([task])
     error = task.exception()
     assert error is not None
@@ -231,7 +233,7 @@ USES = (
 
 
 async def live(site: Site, version: str, use: Callable[[cno.Client], Awaitable[None]]) -> None:
-    """A client and its server, from their making to their end."""
+    """The whole life of a client and its server."""
     loop = asyncio.get_running_loop()
     near, far = socket.socketpair()
     _, server = await loop.connect_accepted_socket(lambda: cno.Server(loop, site.handle), far)

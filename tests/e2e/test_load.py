@@ -1,6 +1,6 @@
-"""cno.Client and cno.Server under load: every answer is that of its request, and nothing stays.
+"""cno.Client and cno.Server under load: every response belongs to its request, and no memory stays.
 
-CNO_SOAK=1 (make soak) runs all of it in full; otherwise it is what a minute allows.
+CNO_SOAK=1 (make soak) runs the whole load; otherwise the load takes at most a minute.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def resident() -> int:
-    """Octets of this process in memory; 0 where that is not known."""
+    """Returns the resident memory of this process in bytes, or 0 if unknown."""
     if not sys.platform.startswith("linux"):
         return 0
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -37,11 +37,11 @@ def resident() -> int:
 
 
 def alive(*kinds: type) -> list[object]:
-    """The objects of these types that there are."""
+    """Returns all objects of these types."""
     return [item for item in gc.get_objects() if type(item) in kinds]
 
 
-# Octets that a process may grow by from the time when a fifth is done.
+# Bytes by which a process may grow after a fifth of the jobs.
 GROWTH = 4 * MIB
 
 
@@ -49,24 +49,24 @@ GROWTH = 4 * MIB
 
 BLOB = random.Random(1).randbytes(256 * KIB)
 
-# Of each kind of request, how many there are among a hundred.
+# The kinds of requests, each with its number among a hundred.
 KINDS = {
-    "small": 50,  # neither body is larger than a few octets
-    "down": 10,  # tens of KiB come at once
-    "pour": 10,  # they come in pieces
-    "up": 10,  # they go at once
-    "feed": 8,  # they go in pieces
-    "echo": 6,  # they go and come in pieces, at the same time
-    "leave": 6,  # only the first octets of what comes are read
+    "small": 50,  # both bodies have a few bytes
+    "down": 10,  # the response is tens of KiB in one part
+    "pour": 10,  # the response comes in parts
+    "up": 10,  # the request is tens of KiB in one part
+    "feed": 8,  # the request goes in parts
+    "echo": 6,  # both bodies go in parts, at the same time
+    "leave": 6,  # only the first bytes of the response are read
 }
 
-# Of a hundred requests, those that are cancelled, if they take as long as that.
+# The number of requests among a hundred that are cancelled, unless they end before that.
 CANCELLED = 15
 
 
 @dataclass
 class Job:
-    """One request."""
+    """The description of one request."""
 
     number: int
     kind: str
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def octets(self) -> bytes:
-        """The body that goes or comes: no other job has the same."""
+        """Returns a body that no other job has."""
         return b"%d " % self.number + BLOB[self.number % 1009 :][: self.size]
 
 
@@ -101,7 +101,7 @@ async def parts(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def handle(request: cno.Request) -> None:
-    """Answers a job."""
+    """The handler, which answers a job."""
     _, kind, number, size = request.path.split("/")
     job = Job(int(number), kind, int(size), None)
     if kind == "echo":
@@ -116,7 +116,7 @@ async def handle(request: cno.Request) -> None:
 
 
 async def ask(client: cno.Client, job: Job) -> None:
-    """Makes the request of a job, and looks whether the answer is its own."""
+    """Makes the request of a job, and checks that the response belongs to the job."""
     path = f"/{job.kind}/{job.number}/{job.size}"
     body: Any = b""
     if job.kind in ("up", "feed", "echo"):
@@ -143,7 +143,7 @@ class Load:
         self.cancelled = self.connected = 0
 
     async def run(self, tasks: int, count: int) -> None:
-        """All jobs; then looks at what is left of them."""
+        """Runs all jobs; then checks that nothing is left of them."""
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(
             lambda: cno.Server(None, handle, group=self.group), "127.0.0.1", 0
@@ -169,7 +169,7 @@ class Load:
         await self.group.wait_closed()
 
     async def look(self) -> None:
-        """Nothing is under way on either side, which agree about their windows."""
+        """Checks that no request is under way, and that both sides agree about their windows."""
         while len(self.group.connections) > len(self.clients):
             await asyncio.sleep(0)
         peers = {server.peer: server for server in self.group.connections}
@@ -189,7 +189,7 @@ class Load:
             assert ours.window_send == theirs.window_recv
 
     async def work(self, place: int, todo: Iterator[Job]) -> None:
-        """One of the tasks."""
+        """Runs jobs until there are none. Each task of the load runs this."""
         for job in todo:
             task = asyncio.ensure_future(self.one(place, job))
             if job.turns is not None:
@@ -201,8 +201,8 @@ class Load:
             del task
 
     async def one(self, place: int, job: Job) -> None:
-        """A job, again where the connection ended before its turn: on HTTP/1 a request that is
-        cancelled halfway ends it."""
+        """Runs a job; again, if the connection has ended before the turn of the job. On HTTP/1 a
+        request that is cancelled halfway ends the connection."""
         while True:
             client = await self.connected_to(place)
             try:
@@ -227,7 +227,7 @@ class Load:
 @pytest.mark.parametrize("loop", [loop for loop in LOOPS if loop != "python"])
 @pytest.mark.parametrize(("version", "connections"), [("h2", 1), ("h1", 20)])
 def test_a_load_of_many_kinds(version: str, connections: int, loop: str) -> None:
-    """100,000 requests by 100 tasks over one connection of HTTP/2, fewer over 20 of HTTP/1."""
+    """100 tasks make 100,000 requests on one connection of HTTP/2, and fewer on 20 of HTTP/1."""
     count = {"h2": 100000, "h1": 20000}[version] if SOAK else 5000
     log: list[str] = []
 

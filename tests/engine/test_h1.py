@@ -1,4 +1,4 @@
-"""HTTP/1 through the binding: the vectors of vectors/h1."""
+"""The binding plays the vectors of HTTP/1 in tests/vectors/h1."""
 
 import pytest
 import vectors

@@ -1,4 +1,4 @@
-"""HTTP/2 through the binding: the vectors of vectors/h2."""
+"""The binding plays the vectors of HTTP/2 in tests/vectors/h2."""
 
 import pytest
 import vectors

@@ -1,4 +1,4 @@
-"""HPACK through the binding, against another implementation of it (the PyPI package hpack)."""
+"""HPACK through the binding, compared with the package hpack of PyPI."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def headers(stream: int, block: bytes) -> bytes:
 
 
 def spellings(text: str) -> list[bytes]:
-    """The octets that Connection may have made this text of: UTF-8, or Latin-1 where that fails."""
+    """Returns the bytes that Connection has decoded to this text: as UTF-8, or else as Latin-1."""
     ways = [text.encode()]
     if all(ord(c) < 256 for c in text):
         ways.append(text.encode("latin-1"))
@@ -91,7 +91,8 @@ def test_what_another_decoder_reads(seed: int) -> None:
     for stream in range(1, 400, 2):
         fields = [field for field in some_fields(chance) if len(field[1]) < 900]
         if chance.random() < 0.05:
-            # What the decoder allows; the encoder says in its next block how much of it it uses.
+            # The size that the decoder allows. The encoder announces the size that it uses in its
+            # next block.
             size = chance.choice([0, 100, 1000, 4096, 100000])
             decoder.max_allowed_table_size = size
             conn.data_received(frame(f"SETTINGS 0 - s:1={size}"))

@@ -1,7 +1,7 @@
-"""The engine against implementations that are not ours, in memory: h2 on HTTP/2, h11 on HTTP/1.
+"""The engine talks to other implementations, in memory: h2 on HTTP/2, h11 on HTTP/1.
 
-Both check what they are given, and raise. What the engine writes goes to them, what they write
-goes to it, until neither has anything to say.
+h2 and h11 check their input and raise exceptions. The output of each side is the input of the other
+side, until neither has output.
 """
 
 import struct
@@ -57,7 +57,7 @@ class Ours(raw.Connection):
         return out
 
     def write(self, stream: int, body: bytes) -> None:
-        """A body, then trailers; what the window does not take waits for `go_on`."""
+        """Writes a body, then trailers. Bytes that do not fit into the window wait for `go_on`."""
         self.rest[stream] = body
         self.go_on()
 
@@ -70,7 +70,7 @@ class Ours(raw.Connection):
 
 
 def check_frames(octets: bytes) -> None:
-    """No flag that its type does not define, no reserved bit (sections 4.1, 5.1.1 and 6)."""
+    """Checks that a frame has no undefined flag and no reserved bit (sections 4.1, 5.1.1 and 6)."""
     if octets.startswith(b"PRI "):
         octets = octets[24:]
     while octets:
@@ -81,7 +81,7 @@ def check_frames(octets: bytes) -> None:
 
 
 class Theirs:
-    """A connection of h2 that answers its windows, and keeps what it was told."""
+    """A connection of h2 that reopens its windows and keeps its events."""
 
     def __init__(self, *, server: bool) -> None:
         config = h2.config.H2Configuration(client_side=not server, header_encoding="latin-1")
@@ -107,7 +107,7 @@ class Theirs:
 
     def go_on(self) -> None:
         for stream, body in list(self.rest.items()):
-            # Each frame has eight octets of padding.
+            # Each frame has eight bytes of padding.
             while body and (size := min(self.h2.local_flow_control_window(stream) - 8, 16000)) > 0:
                 self.h2.send_data(stream, body[:size], pad_length=7)
                 body = body[size:]
@@ -213,7 +213,7 @@ def test_a_client_of_ours() -> None:
 
 
 def heard(theirs: h11.Connection, octets: bytes) -> list[h11.Event]:
-    """The events of h11 up to where it needs more; pieces of a body are joined."""
+    """Returns the events of h11 until it needs more input. Chunks of a body are joined."""
     theirs.receive_data(octets)
     events: list[h11.Event] = []
     while (event := theirs.next_event()) not in (h11.NEED_DATA, h11.PAUSED):

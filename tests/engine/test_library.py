@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def run(*command: object, env: dict[str, str] | None = None) -> str:
-    """Runs a command that must succeed; returns what it printed."""
+    """Runs a command that has to succeed; returns its output."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
@@ -38,12 +38,12 @@ def run(*command: object, env: dict[str, str] | None = None) -> str:
 
 
 def make(*arguments: object) -> None:
-    """Runs make, without what a make above us may have put into the environment."""
+    """Runs make, without the environment variables of a make that runs these tests."""
     run("env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", tool("make"), "-s", *arguments)
 
 
 def files(root: Path) -> set[str]:
-    """Every file and link under `root`."""
+    """Returns every file and link under `root`."""
     return {str(p.relative_to(root)) for p in root.rglob("*") if p.is_symlink() or p.is_file()}
 
 
@@ -74,14 +74,14 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the library is installed."""
+    """Installs the library; returns the directory."""
     home = tmp_path_factory.mktemp("prefix") / "usr"
     make("install", f"PREFIX={home}")
     return home
 
 
 def pkg_config(prefix: Path, *arguments: str) -> list[str]:
-    """What pkg-config says of the library under `prefix`."""
+    """Returns the output of pkg-config for the library under `prefix`."""
     where = {"PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"), "PKG_CONFIG_LIBDIR": ""}
     return run(tool("pkg-config"), *arguments, "libcno", env=where).split()
 
@@ -90,7 +90,7 @@ EXPECTED = ["1: 200", "/hello", "1: 200", "/hello"]
 
 
 def check_program(program: Path, **env: str) -> None:
-    """The program says its version and what came of its two requests."""
+    """The program prints its version and the results of its two requests."""
     first, *lines = run(program, env=env).splitlines()
     assert first == f"{cno.__version__} 1"
     assert lines == EXPECTED

@@ -1,9 +1,10 @@
-"""Properties of the engine, tried on whatever hypothesis makes up: what one side writes the other
-reports, and what must not be written is not.
+"""Properties of the engine, with examples of hypothesis: each side reports the messages that the
+other
+side writes, and illegal messages are not written.
 
-The same examples each time, and few, so that it is quick. For a long run with new ones:
+By default the examples are few, and the same each time. A long run with new examples:
 
-    CNO_EXAMPLES=20000 pytest tests/test_properties*.py --timeout 0
+    CNO_EXAMPLES=20000 pytest tests/engine/test_properties*.py --timeout 0
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def http2_sessions(draw: Any) -> tuple[Any, ...]:
 @examples(50)
 @given(http2_sessions())
 def test_http2_exchanges(session: tuple[Any, ...]) -> None:
-    """Streams side by side, pushes, any windows, frame sizes and tables, settings that change."""
+    """Exchanges of HTTP/2 run side by side, with pushes, any windows, frame and table sizes."""
     client, server, later, asked, manual, seed = session
     random = Random(seed)
     run = Session(http2=True, random=random, manual=manual)
@@ -68,7 +69,7 @@ def test_http2_exchanges(session: tuple[Any, ...]) -> None:
 @examples(60)
 @given(st.lists(exchanges(False), min_size=1, max_size=4), st.integers(0, 1 << 32))
 def test_http1_exchanges(asked: list[Exchange], seed: int) -> None:
-    """One after the other on a connection that is kept."""
+    """Exchanges of HTTP/1 follow each other on one connection."""
     run = Session(http2=False, random=Random(seed))
     run.begin({}, {})
     run.run(asked)
@@ -78,7 +79,7 @@ def test_http1_exchanges(asked: list[Exchange], seed: int) -> None:
 @examples(40)
 @given(st.lists(exchanges(False, 2000), min_size=2, max_size=6), st.integers(0, 1 << 32))
 def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
-    """Requests behind each other on the wire are answered one by one, each with its own octets."""
+    """Pipelined requests are answered one by one, each with its own body."""
     random = Random(seed)
     server = Peer(server=True)
     server.connection_made()
@@ -123,7 +124,7 @@ def test_http1_pipelining(asked: list[Exchange], seed: int) -> None:
 
 
 def shuttle(client: Peer, server: Peer, random: Random) -> None:
-    """All that was written arrives, in pieces of any size, and what waited is gone on with."""
+    """All output arrives, cut into pieces of any size, and kept input is parsed in time."""
     while client.out or server.out:
         for source, target in random.sample([(client, server), (server, client)], 2):
             size = random.choice((1, random.randint(1, 100), len(source.out)))
@@ -133,7 +134,7 @@ def shuttle(client: Peer, server: Peer, random: Random) -> None:
                 target.data_received(octets)
 
 
-TUNNELS = {  # by version: what asks for one, and what grants it
+TUNNELS = {  # by version: the request for a tunnel, and the response that grants it
     False: [
         (b"CONNECT", b"h:1", [], 200, []),
         (b"CONNECT", b"h:1", [(b":authority", b"h:1")], 299, [(b"content-length", b"3")]),
@@ -156,7 +157,7 @@ TUNNELS = {  # by version: what asks for one, and what grants it
     st.integers(0, 1 << 32),
 )
 def test_tunnels(how: tuple[bool, Any], octets: tuple[Any, Any], answer: str, seed: int) -> None:
-    """Octets both ways without framing, or where none is granted an exchange like any other."""
+    """A tunnel has data without framing; a tunnel that is not granted is an ordinary exchange."""
     http2, (method, target, lead, code, with_it) = how
     random = Random(seed)
     client, server = Peer(server=False), Peer(server=True)
@@ -217,7 +218,7 @@ def test_tunnels(how: tuple[bool, Any], octets: tuple[Any, Any], answer: str, se
 
 NOT_IN_VALUES = bytes([*range(9), *range(10, 32), 127])
 BAD_LENGTHS = (b"", b"x", b"+1", b"-1", b"1,1", b" 1", b"1.0", b"0x1", b"9" * 30)
-# Requests that neither version has: tunnels to nowhere or with a body, two hosts.
+# Requests that both versions forbid: tunnels to nowhere or with a body, two hosts.
 BAD_REQUESTS: list[tuple[bytes, bytes, Fields]] = [
     (b"CONNECT", b"h", [(b":authority", b"h")]),
     (b"CONNECT", b"h:", []),
@@ -235,7 +236,7 @@ BAD_REQUESTS: list[tuple[bytes, bytes, Fields]] = [
     (b"GET", b"/", [SCHEME, AUTHORITY, (b"host", b"h"), (b"host", b"h")]),
 ]
 
-# RFC 9113 section 8.3.1: what HTTP/2 demands of the target, the scheme and the authority.
+# RFC 9113 section 8.3.1: the rules of HTTP/2 for target, scheme and authority.
 BAD_REQUESTS_H2: list[tuple[bytes, bytes, Fields]] = [
     (b"GET", b"x", [SCHEME, AUTHORITY]),
     (b"GET", b"*", [SCHEME, AUTHORITY]),
@@ -261,7 +262,7 @@ BAD_SETTINGS = [
 
 
 def bad_field(random: Random, http2: bool) -> tuple[bytes, bytes]:
-    """A field that neither version can send."""
+    """A field that both versions forbid."""
     other = bytes(c for c in range(256) if c not in UPPER)
     if http2:
         other += b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -273,7 +274,8 @@ def bad_field(random: Random, http2: bool) -> tuple[bytes, bytes]:
 
 
 def bad_head(random: Random, http2: bool, request: bool, head: bool = False) -> tuple[Any, ...]:
-    """Arguments of write_head, behind the stream, that are refused; `head`: even to HEAD."""
+    """Arguments of write_head, behind the stream, that are refused. `head`: even in answers to
+    HEAD."""
     lead = [(b":scheme", b"http"), (b":authority", b"h")] if request else []
     fine = (0, b"GET", b"/", lead) if request else (200, b"", b"", [])
     code, method, target, _ = fine
@@ -311,7 +313,7 @@ def bad_head(random: Random, http2: bool, request: bool, head: bool = False) -> 
 
 
 def abuse(run: Session) -> None:
-    """Calls that the contract forbids: refused, and as if they had not been made."""
+    """Calls that the contract forbids are refused, and change nothing."""
     random = run.random
     peer = random.choice((run.client, run.server))
     before = bytes(peer.out), peer.events, peer.next_stream, peer.open
@@ -365,7 +367,7 @@ def abuse(run: Session) -> None:
     st.integers(0, 1 << 32),
 )
 def test_refused_calls_leave_nothing(session: tuple[bool, list[Exchange]], seed: int) -> None:
-    """Illegal messages of the caller among legal ones: the peer sees nothing of them."""
+    """The peer sees nothing of illegal messages that the caller tries among legal ones."""
     http2, asked = session
     run = Session(http2=http2, random=Random(seed))
     run.begin({"enable_push": 1}, {})

@@ -1,7 +1,7 @@
-"""Properties of the engine, tried on whatever octets hypothesis makes up; see test_properties.py.
+"""Properties of the engine, with arbitrary bytes as input; see test_properties.py.
 
-Anything may come to either role: only what is documented is raised, and it does not matter how the
-octets are cut. Header blocks are checked against the `hpack` package.
+Whatever a client or a server reads, only documented exceptions are raised, and the result does not
+depend on how the bytes are cut. Header blocks are compared with the package `hpack`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ WORDS = st.sampled_from(
 
 @st.composite
 def streams_of_octets(draw: Any) -> tuple[bool, bool, bytes]:
-    """Whether it is for a server, whether HTTP/2 is spoken, and what comes."""
+    """The role (True: server), whether the version is HTTP/2, and the input."""
     server, http2 = draw(st.booleans()), draw(st.booleans())
     noise = st.binary(max_size=40)
     if http2:
@@ -122,7 +122,7 @@ def streams_of_octets(draw: Any) -> tuple[bool, bool, bytes]:
 
 
 class Log(raw.Connection):
-    """Every event, pieces of a body that follow each other as one, and all that was written."""
+    """A connection that records its output and its events; adjacent chunks of a body are joined."""
 
     def __init__(self, *, server: bool, answers: bool) -> None:
         super().__init__(server=server)
@@ -158,7 +158,8 @@ for _event in (
 
 
 def listen(server: bool, http2: bool, pieces: list[bytes], answers: bool) -> Log:
-    """Feeds pieces, then the end. Only what is documented is raised, and the end stays the end."""
+    """Feeds pieces and the end. Only documented exceptions are raised, and an ended connection
+    stays so."""
     conn = Log(server=server, answers=answers and server)
     conn._engine.configure(enable_push=0 if server else 1)
     conn.connection_made(is_http2=http2)
@@ -236,7 +237,7 @@ def test_whatever_comes_to_a_server_that_answers(made: tuple[bool, bool, bytes],
     st.integers(0, 1 << 32),
 )
 def test_what_went_wrong_on_its_way(session: tuple[bool, list[Exchange]], seed: int) -> None:
-    """Octets of real exchanges, some of them changed: an orderly end, for either role."""
+    """Real exchanges with some bytes changed lead to an orderly end, for both roles."""
     http2, asked = session
     random = Random(seed)
     run = Session(http2=http2, random=random)
@@ -276,7 +277,8 @@ TABLES = st.sampled_from([0, 32, 40, 64, 100, 200, 1000, 4096])
 
 @st.composite
 def blocks(draw: Any) -> list[tuple[int | None, bool, Fields]]:
-    """Field lists that share names and values, each behind a change of the table's size or not."""
+    """Lists of fields that share names and values, each with an optional change of the table's
+    size."""
     pool = draw(st.lists(st.tuples(names(True), VALUES), min_size=1, max_size=8))
     lists = draw(st.lists(st.lists(st.sampled_from(pool), max_size=8), min_size=1, max_size=8))
     return [
@@ -290,7 +292,7 @@ LEAD: Fields = [(b":scheme", b"http"), (b":authority", b"h")]
 
 
 def split_frames(octets: bytes) -> list[tuple[int, int, int, bytes]]:
-    """Kind, flags, stream and payload of each."""
+    """Returns kind, flags, stream and payload of each frame."""
     made = []
     while octets:
         size = int.from_bytes(octets[:3], "big")
@@ -303,7 +305,7 @@ def split_frames(octets: bytes) -> list[tuple[int, int, int, bytes]]:
 @examples(50)
 @given(blocks())
 def test_hpack_out(made: list[tuple[int | None, bool, Fields]]) -> None:
-    """What the engine encodes, `hpack` decodes, at any size of the table that it allows."""
+    """`hpack` decodes the blocks of the engine, at any size of the table that it allows."""
     client = Peer(server=False)
     client.connection_made(is_http2=True)
     client.data_received(frame(4, 0, 0) + frame(4, 1, 0))
@@ -326,7 +328,7 @@ def test_hpack_out(made: list[tuple[int | None, bool, Fields]]) -> None:
 @examples(50)
 @given(blocks(), TABLES)
 def test_hpack_in(made: list[tuple[int | None, bool, Fields]], ours: int) -> None:
-    """What `hpack` encodes, with the table no larger than we allow, the engine decodes."""
+    """The engine decodes the blocks of `hpack`, with a table of at most the allowed size."""
     server = Peer(server=True)
     server.configure({"header_table_size": ours, "max_frame_size": 1 << 20})
     server.connection_made(is_http2=True)

@@ -1,4 +1,4 @@
-"""`cno.raw.Connection`: the names, events and exceptions of the seed, and who owns what."""
+"""`cno.raw.Connection`: names, events, exceptions, and the lifetime of memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_names_of_the_seed() -> None:
     assert raw.Connection(server=False).next_stream == 1
     with pytest.raises(TypeError):
         raw.Connection()  # type: ignore[call-arg]
-    # Every event may be left alone.
+    # A subclass need not override any event.
     conn.connection_made(is_http2=True)
     conn.data_received(HELLO + frame("HEADERS 1 END_STREAM|END_HEADERS @get"))
     conn.write_head(1, 204, "", "", [], True)
@@ -338,7 +338,7 @@ def test_a_client_waits_for_its_turn() -> None:
 
 
 class Failing(Recorder):
-    """One event raises, once."""
+    """A connection in which one event raises, once."""
 
     fails_in = ""
 
@@ -376,7 +376,7 @@ def test_an_event_that_raises(event: str, body: bool) -> None:
         conn.data_received(octets)
     at = order.index(event)
     assert conn.kinds().split() == [KINDS[name] for name in order[:at]]
-    # The rest is told by the next call, whichever it is, and the connection is as good as before.
+    # The next call of any kind reports the remaining events, and the connection goes on.
     conn.write_ping(b"abcdefgh")
     assert conn.kinds().split() == ["W", *(KINDS[name] for name in order[at + 1 :])]
     conn.write_head(1, 204, "", "", [], True)
@@ -395,7 +395,7 @@ def test_an_event_that_raises_does_not_hide_what_the_peer_did() -> None:
 
 
 class Nesting(Recorder):
-    """Answers in an event, and notes when that event is left."""
+    """A server that answers within an event, and notes the end of the event."""
 
     answers_in = "head"
 
@@ -458,7 +458,7 @@ def test_fields_in(http2: bool) -> None:
 
 
 class Octets(Recorder):
-    """Heads, trailers and promises as they were on the wire, not decoded."""
+    """A connection that notes heads, trailers and promises as bytes."""
 
     def on_raw_head(self, *head: Any) -> None:
         self.log.append(("raw head", *head))

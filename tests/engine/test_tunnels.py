@@ -1,4 +1,5 @@
-"""Tunnels and changes of protocol through the binding: two of ours, and clients of others."""
+"""Tunnels and changes of protocol through the binding, between two engines and with other
+clients."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ FIELDS = [(":scheme", "http"), (":authority", "h")]
 
 
 class Told(Recorder):
-    """With on_upgrade among the events."""
+    """A recorder that notes on_upgrade as well."""
 
     def on_upgrade(self, stream: int) -> None:
         self.log.append(("upgrade", stream))
@@ -43,7 +44,7 @@ def pair(http2: bool, **options: bool) -> tuple[Told, Told]:
 
 
 def ask(client: Told) -> None:
-    """What a WebSocket asks for on either protocol."""
+    """Returns the request for a WebSocket, by version."""
     if client.is_http2:
         client.write_head(1, 0, "CONNECT", "/chat", [(":protocol", "websocket"), *FIELDS], False)
     else:
@@ -172,7 +173,7 @@ def test_settings_of_a_running_connection() -> None:
 
 
 def heads(engine: Engine, octets: bytes) -> list[tuple[int, int]]:
-    """Stream and flags, without CNO_BATCH_START, of each head."""
+    """Returns stream and flags, without CNO_BATCH_START, of each head."""
     events = engine.feed(octets)
     start = CONSTANTS["CNO_BATCH_START"]
     return [(e[1], e[2] & ~start) for e in events if e[0] == CONSTANTS["CNO_EVENT_HEAD"]]
@@ -189,7 +190,7 @@ def upgrade(protocol: str, method: str = "GET") -> bytes:
 def test_a_gateway_is_told_of_websockets_on_http1() -> None:
     engine = Engine(server=True, gateway=True)
     engine.begin(http2=False, offer_upgrade=True)
-    # What is not for a WebSocket is a plain request, complete with its head.
+    # An upgrade to another protocol is a plain request without a body.
     for stream, octets in ((1, upgrade("h2c")), (3, upgrade("websocket", "PUT"))):
         assert heads(engine, octets) == [(stream, CONSTANTS["CNO_MESSAGE_FINAL"])]
         engine.answer(stream, 204, dumps([], 2), b"", 0)
@@ -218,7 +219,7 @@ def test_a_gateway_is_told_of_websockets_on_http2() -> None:
     engine.answer(1, 200, dumps([], 2), b"", -1)
     frames = FrameReader()
     assert list(frames.lines(engine.output())) == ["HEADERS 1 END_HEADERS :status=200"]
-    # Other protocols and plain CONNECT: 501, and the application does not hear of it.
+    # Other protocols and plain CONNECT get 501, and the application does not see the request.
     assert heads(engine, frame(f"HEADERS 3 {connect}x")) == []
     assert heads(engine, frame("HEADERS 5 END_HEADERS :method=CONNECT :authority=a:1")) == []
     assert list(frames.lines(engine.output())) == [
@@ -230,7 +231,7 @@ def test_a_gateway_is_told_of_websockets_on_http2() -> None:
 
 
 class Peer(raw.Connection):
-    """Answers requests with their version and path; a tunnel carries one of these."""
+    """A server that answers with version and path; a tunnel carries such a connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(server=True)
@@ -260,7 +261,7 @@ class Peer(raw.Connection):
 
 
 class InTunnel(Peer):
-    """Writes into a stream of another connection."""
+    """A connection whose output goes into a stream of another connection."""
 
     def __init__(self, outer: Peer, stream: int) -> None:
         super().__init__(outer.sock)
@@ -287,7 +288,7 @@ def serve(sock: socket.socket, options: dict[str, bool]) -> None:
 
 @contextmanager
 def listening(**options: bool) -> Iterator[int]:
-    """The port of a server that takes one connection."""
+    """Starts a server for one connection; yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
 

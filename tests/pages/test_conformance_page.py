@@ -12,7 +12,7 @@ PAGE = ROOT / "docs" / "conformance.md"
 
 
 def rows() -> list[tuple[int, str, str, list[str], list[str]]]:
-    """Line, RFC, section, files and tests of each row."""
+    """Yields line, RFC, section, files and tests of each row."""
     found = []
     rfc = ""
     for number, line in enumerate(PAGE.read_text().splitlines(), 1):
@@ -51,7 +51,8 @@ def exists(test: str) -> bool:
 
 
 def place(section: str) -> tuple[object, ...]:
-    """Sections sort by their numbers, appendices by their letter behind them."""
+    """A key that sorts sections by their numbers, and appendices by their letters behind
+    sections."""
     return tuple(
         (0, int(part), "") if part.isdigit() else (1, 0, part) for part in section.split(".")
     )

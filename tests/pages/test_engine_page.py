@@ -1,4 +1,5 @@
-"""docs/engine.md: its program prints what it shows, no limit, setting or error is left out."""
+"""docs/engine.md: the program has the output that is shown, and every limit, setting and error is
+there."""
 
 import re
 import subprocess
@@ -17,12 +18,12 @@ CONFIG = (ROOT / "csrc" / "config.h").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    """What is fenced as this language."""
+    """Returns the blocks of code in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def section(title: str) -> str:
-    """The text below a heading, up to the next one that is not below it."""
+    """Returns the text below a heading, with all headings of lower levels."""
     level = title.split()[0]
     found = re.search(
         rf"^{re.escape(title)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", PAGE, re.MULTILINE | re.DOTALL
@@ -32,7 +33,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> Iterator[list[str]]:
-    """The cells of the tables in a section, without their headings."""
+    """Yields the cells of the tables in a section, without the headings."""
     for line in section(title).splitlines():
         if line.startswith("|"):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -41,7 +42,7 @@ def rows(title: str) -> Iterator[list[str]]:
 
 
 def words(cell: str) -> list[str]:
-    """What is in backquotes."""
+    """Returns the words in backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -69,7 +70,7 @@ def test_every_limit_is_there_with_its_default() -> None:
 
 
 def members(name: str) -> list[str]:
-    """The members of a structure of the engine's interface."""
+    """Returns the members of a structure in the headers."""
     core = (ROOT / "csrc" / "core.h").read_text()
     return re.findall(
         r"^    uint32_t (\w+);", core.split(f"\nstruct {name} {{")[1].split("}")[0], re.M
@@ -107,7 +108,7 @@ def test_every_setting_is_there() -> None:
 
 
 def told() -> dict[str, str]:
-    """What the page says of each reason: the cells of its rows, joined."""
+    """Returns the text of the page for each reason: the cells of its rows, joined."""
     found: dict[str, str] = {}
     for part in ("### Of a call", "### Of a peer, HTTP/1", "### Of a peer, HTTP/2"):
         for cells in rows(part):
@@ -117,7 +118,7 @@ def told() -> dict[str, str]:
 
 
 def meant() -> dict[str, set[str]]:
-    """The reasons in the source, and what stands beside each: codes, statuses."""
+    """Returns the reasons in the source, each with its codes and statuses."""
     found: dict[str, set[str]] = {}
     macro = re.compile(r"^#define(?:.*\\\n)*.*\n", re.MULTILINE)
     makes = re.compile(r"(?:cno_error_set|CNO__FAULT|refuse)\s*\(|last_error = \{")

@@ -50,7 +50,7 @@ PUSHED = "--- pushed: GET /style.css: 200"
 
 @pytest.fixture(params=["plain", "TLS"])
 def url(request: pytest.FixtureRequest, certificate: Certificate) -> Iterator[str]:
-    """Where server.py serves."""
+    """The URL of a running server.py."""
     tls = ["--cert", str(certificate.cert), "--key", str(certificate.key)]
     arguments = ["--port", "0", *(tls if request.param == "TLS" else [])]
     with running(*arguments, cwd=ROOT, program=("examples/server.py",)) as server:
@@ -67,7 +67,7 @@ def client(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def ways(url: str, certificate: Certificate) -> dict[str, tuple[str, list[str]]]:
-    """The URLs of a server by the version that is spoken then, and what else has to be said."""
+    """The URLs of a server by version, with the further arguments of client.py."""
     if url.startswith("http:"):
         return {"HTTP/1.1": (url, []), "HTTP/2": (url.replace("http:", "h2c:"), [])}
     trust = ["--cacert", str(certificate.cert)]

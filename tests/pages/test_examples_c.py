@@ -37,7 +37,7 @@ def programs() -> Path:
 
 
 class Server:
-    """examples/server.c in a process of its own, on a port that it chose."""
+    """A process of examples/server.c on a free port."""
 
     def __init__(self, programs: Path) -> None:
         self.process = subprocess.Popen(
@@ -51,11 +51,11 @@ class Server:
         self.host, self.port = self.url.removeprefix("http://").split(":")
 
     def connect(self) -> socket.socket:
-        """A socket that is connected to it."""
+        """Opens a socket to the server."""
         return socket.create_connection((self.host, int(self.port)), timeout=PATIENCE)
 
     def stop(self) -> None:
-        """Lets it come to its end, which has to be a good one."""
+        """Ends the server, which has to exit with 0."""
         self.process.send_signal(signal.SIGTERM)
         log = self.process.communicate(timeout=PATIENCE)[1].decode()
         assert self.process.returncode == 0, log
@@ -63,7 +63,7 @@ class Server:
 
 @pytest.fixture
 def server(programs: Path) -> Iterator[Server]:
-    """A server that ends well after the test."""
+    """A server that has to exit with 0 after the test."""
     it = Server(programs)
     try:
         yield it
@@ -75,7 +75,7 @@ def server(programs: Path) -> Iterator[Server]:
 
 
 def run(*command: object, code: int = 0, given: bytes = b"") -> bytes:
-    """Runs a program that must end with this exit code; returns what it printed."""
+    """Runs a program that has to end with this exit code; returns its output."""
     done = subprocess.run(
         [str(part) for part in command], input=given, capture_output=True, timeout=60
     )
@@ -84,7 +84,7 @@ def run(*command: object, code: int = 0, given: bytes = b"") -> bytes:
 
 
 def digits(size: int) -> bytes:
-    """What the server generates."""
+    """Returns a body that the server generates."""
     return (DIGITS * (size // 10 + 1))[:size]
 
 
@@ -124,7 +124,7 @@ def test_nghttp_gets_several_things_at_once(server: Server) -> None:
     ("how", "path"),
     [
         (("-n400", "-c4", "-m10"), "/"),
-        (("-n200", "-c2", "-m20", "-w4"), "/"),  # windows of 15 octets
+        (("-n200", "-c2", "-m20", "-w4"), "/"),  # windows of 15 bytes
         (("-n200", "-c2", "-m32", "-w10"), "/bytes/20000"),
         (("-n400", "-c4", "-m4", "--h1"), "/"),
         (("-n100", "-c2", "-m4", "--h1"), "/bytes/20000"),
@@ -176,12 +176,12 @@ def test_who_does_not_read_holds_up_nobody(server: Server) -> None:
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """RFC 9113 section 4.1."""
+    """Returns a frame (RFC 9113 section 4.1)."""
     return struct.pack(">I", len(payload) << 8 | kind) + struct.pack(">BI", flags, stream) + payload
 
 
 def test_all_answers_have_their_turn(server: Server) -> None:
-    # With windows that never close, the long ones would leave no room in the output.
+    # With windows that never close, the long responses would leave no room in the output.
     paths = [b"/bytes/4000000000"] * 8 + [b"/bytes/30"]
     asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\4\x7f\xff\xff\xff")
     asked += frame(8, 0, 0, b"\x7f\xff\0\0")
@@ -233,7 +233,8 @@ def test_the_client_posts(programs: Path, server: Server, version: int, tmp_path
 
 
 def answering(what: bytes) -> tuple[int, Callable[[], None]]:
-    """A server for one connection that says `what` to whatever comes: its port, and its end."""
+    """Starts a server that answers one connection with `what`. Returns its port and a function that
+    waits for its end."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(PATIENCE)
 

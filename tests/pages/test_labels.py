@@ -8,7 +8,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
 
-# What it did. Those from N4 on had no label in the list that they come from, and are in its order.
+# The defects. The labels from N4 on are new, in the order of the list of defects.
 DEFECTS = {
     "N1": "late frames on a stream that had ended killed the connection",
     "N2": "a head that came octet by octet cost the square of its size",
@@ -32,7 +32,7 @@ DEFECTS = {
 
 @cache
 def labelled() -> set[str]:
-    """Labels that begin the title of a vector, or stand in the name of a test in C or Python."""
+    """Returns the labels in titles of vectors and in names of tests in C or Python."""
     found = set()
     for path in TESTS.glob("vectors/*/*.txt"):
         found |= set(re.findall(r"^== (N\d+): .*\S", path.read_text(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""What is shipped: a source archive that builds without git, and a wheel that works on its own."""
+"""The packages: a source archive that builds without git, and a wheel that works on its own."""
 
 import email
 import shutil
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def run(*command: object, cwd: Path) -> str:
-    """Runs a command that must succeed."""
+    """Runs a command that has to succeed."""
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=240
     )
@@ -31,7 +31,7 @@ def run(*command: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made from a copy of the tree that has neither .git nor anything built."""
+    """Makes the archive from a copy of the tree that has neither .git nor built files."""
     home = tmp_path_factory.mktemp("packaging")
     ignored = shutil.ignore_patterns(
         ".*_cache", ".git", ".venv", "obj", "build", "dist", "*.so", "__pycache__"
@@ -44,7 +44,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist: Path) -> Path:
-    """Built by pip from the archive, with build isolation."""
+    """Lets pip build the wheel from the archive, with build isolation."""
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", ".", sdist, cwd=sdist.parent)
     (built,) = sdist.parent.glob("*.whl")
     return built

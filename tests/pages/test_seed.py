@@ -1,8 +1,8 @@
 """The chapter "In short" of docs/python.md, which is the Python API of the first libcno: code that
 was written against it runs unchanged.
 
-What it leaves open, the names of the user and an Ellipsis for more arguments, is filled in here,
-and its lines that only name a value, as in `request.path # :: str`, are made to note what that is.
+The tests define the names that the code leaves to the user, and replace an Ellipsis by arguments. A
+line that only names a value, as in `request.path # :: str`, is made to note the value.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ LINE = re.compile(r"^( *)((?:await )?[\w.]+) +# :: (\[.*\]|\S+).*", re.MULTILINE
 
 
 def told(code: str) -> str:
-    """With its values noted by `note(expression, its type in the chapter, value)`."""
+    """Returns the code with a call note(expression, its type in the chapter, value) for each
+    value."""
     return LINE.sub(r'\1note("\2", "\3", \2)', code)
 
 
 async def run(code: str, space: dict[str, Any]) -> None:
-    """Runs lines that may await."""
+    """Runs lines of code that may await."""
     compiled = compile(code, "docs/python.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(compiled, space)
     if inspect.isawaitable(result):
@@ -45,7 +46,7 @@ async def run(code: str, space: dict[str, Any]) -> None:
 
 
 class Notes:
-    """What the lines said."""
+    """The values that the lines have noted."""
 
     def __init__(self) -> None:
         self.types: dict[str, str] = {}
@@ -58,7 +59,7 @@ class Notes:
 
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
-    """The certificate of example.com, which the trust store of the system has."""
+    """Makes the trust store of the system trust a certificate of example.com."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     make = [tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt"]
     make += ["ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=example.com"]
@@ -69,13 +70,13 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
 
 
 async def serve(space: dict[str, Any], example: Certificate, http2: bool) -> asyncio.Server:
-    """As the chapter tells in comments."""
+    """Returns the context for TLS that the comments of the chapter describe."""
     code = SERVER[SERVER.index("# When using TLS") :]
     lines = [line.removeprefix("# ") for line in code.splitlines() if "(" in line]
     assert len(lines) == 3
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(example.cert, example.key)
-    # Python has forgotten NPN, and there is only this address here.
+    # Python no longer has NPN, and the tests have only this address.
     code = "\n".join(line for line in lines if "npn" not in line).replace(
         "'', 8000", "'127.0.0.1', 0"
     )
@@ -121,7 +122,7 @@ def test_the_chapter_runs(
         await soon(space["response"].conn.wait_closed())
         assert type(space["client"]) is cno.Client
 
-        # What the comments say may be written instead.
+        # The alternatives in the comments.
         declining = code[
             code.index("client = await") : code.index("response = await client.request('POST'")
         ]
@@ -141,7 +142,7 @@ def test_the_chapter_runs(
 
 
 def check(note: Notes, loop: asyncio.AbstractEventLoop, http2: bool) -> None:
-    """Every value is what the chapter says."""
+    """Every value has the type that the chapter says."""
     pushes = {"push.method", "push.path", "push.headers", "await push.response"}
     assert set(note.types) == {
         *(f"request.{name}" for name in ("method", "path", "headers", "conn", "payload")),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.mark.timeout(240)
 def test_a_program_of_a_user(tmp_path: Path) -> None:
-    """What is right is accepted, and each mistake that is marked as one is found."""
+    """mypy accepts the right lines, and finds each mistake that is marked."""
     program = ROOT / "tests" / "pages" / "typed" / "user.py"
     command = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10"]
     command += ["--cache-dir", str(ROOT / ".mypy_cache"), "--config-file", os.devnull, str(program)]

@@ -35,7 +35,7 @@ async def test_p9_a_half_closed_client_has_its_answer(peer: Site) -> None:
 
 @native.both
 async def test_p9_nothing_is_said_when_connections_are_lost(peer: Site) -> None:
-    """The harness fails on whatever the loop has to complain about."""
+    """The harness fails if the exception handler of the loop was called."""
     await peer.start(native.hello)
     for _ in range(5):
         client = await peer.connect()
@@ -74,7 +74,7 @@ async def test_one_connection_is_shut_down(peer: Site) -> None:
 
 @over("h1", loops=["asyncio"])
 async def test_idle_connections_are_closed(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that are used, and those whose request takes its time, are not."""
+    """Connections that are used, or whose request takes long, stay open."""
     monkeypatch.setattr("cno.server.group.TICK", 0.05)
     monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
     go = asyncio.Event()
@@ -111,8 +111,9 @@ async def test_idle_connections_are_closed(peer: Peer, monkeypatch: pytest.Monke
 
 @h2_only
 async def test_shutdown_order_on_the_wire(peer: Peer) -> None:
-    """GOAWAY(2^31-1) and PING; a request that crosses them is served; GOAWAY(its id); then the rest
-    of the answers, then the end."""
+    """The server sends GOAWAY(2^31-1) and PING, serves a request that crosses them, sends GOAWAY
+    with
+    the id of that request, then the rest of the responses, and closes."""
     go = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -127,7 +128,7 @@ async def test_shutdown_order_on_the_wire(peer: Peer) -> None:
     client.frames.clear()
     peer.server.close()
     await peer_closes(peer)
-    second = await client.start()  # not yet aware of the GOAWAY
+    second = await client.start()  # before the client has read the GOAWAY
     await second.body(5)
     await client.until(lambda: len(client.goaways) == 2)
     assert client.goaways == [(2**31 - 1, 0), (second.id, 0)]
@@ -180,7 +181,7 @@ async def test_requests_after_the_second_goaway_are_refused(peer: Peer) -> None:
 async def test_shutdown_of_a_peer_that_answers_no_ping(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second GOAWAY comes all the same."""
+    """The second GOAWAY comes without an answer to the PING."""
     monkeypatch.setattr("cno.server.connection.DRAIN", 0.05)
     client = await peer.serve(hello, timeout_graceful_shutdown=5)
     await client.ping()
@@ -217,7 +218,8 @@ async def test_shutdown_of_http_1(peer: Peer) -> None:
 
 @h1
 async def test_shutdown_in_the_middle_of_a_response(peer: Peer) -> None:
-    """The head is on its way, without connection: close; it is complete and closed all the same."""
+    """The head was sent without `connection: close`. The response is completed, then the server
+    closes."""
     go = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -239,7 +241,7 @@ async def test_shutdown_in_the_middle_of_a_response(peer: Peer) -> None:
 
 @over("h1", loops=["asyncio"])
 async def test_shutdown_with_pipelined_requests(peer: Peer) -> None:
-    """The one under way is answered, and says that there will be no more."""
+    """The request under way is answered, with `connection: close`."""
     go = asyncio.Event()
     paths = []
 
@@ -296,7 +298,8 @@ async def test_shutdown_does_not_wait_for_idle_clients(
 
 @over("h1", loops=["asyncio"])
 async def test_the_end_of_a_client_that_said_too_much(peer: Peer) -> None:
-    """Octets behind the last request that is served: the connection closes when the client does."""
+    """The client sends bytes behind its last request: the connection closes when the client
+    closes."""
     client = await peer.serve(hello)
     await client.wire.send(
         b"GET /1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\nGET /2 HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -311,7 +314,7 @@ async def test_the_end_of_a_client_that_said_too_much(peer: Peer) -> None:
 
 @h1
 async def test_an_error_reaches_a_client_that_still_sends(peer: Peer) -> None:
-    """The 400 is not lost to a reset."""
+    """The 400 arrives, and is not lost to a reset of TCP."""
     client = await peer.serve(hello)
     await client.wire.send(b"GET / HTTP/1.1\r\nbad header\r\n\r\n")
     await client.wire.send(bytes(100_000))
@@ -335,7 +338,7 @@ async def test_a_client_that_goes_with_streams_open(peer: Peer) -> None:
     await client.ping()
     for _ in range(20):
         await client.start("POST", more=True)
-    await client.ping()  # a reset takes with it what was not read yet
+    await client.ping()  # a reset discards input that the server has not read
     client.wire.reset()
     for _ in range(20):
         assert isinstance(await app.done(), ConnectionError)
@@ -345,7 +348,7 @@ async def test_a_client_that_goes_with_streams_open(peer: Peer) -> None:
 
 
 def tls_options(certificate: Certificate) -> dict[str, str]:
-    """For serve()."""
+    """Returns the options of serve() for TLS."""
     return {"ssl_certfile": str(certificate.cert), "ssl_keyfile": str(certificate.key)}
 
 
@@ -361,7 +364,7 @@ async def test_tls_large_bodies(peer: Peer, certificate: Certificate) -> None:
 @pytest.mark.parametrize("chosen", ["h2", "http/1.1"])
 @over("h1")
 async def test_alpn_is_obeyed(peer: Peer, chosen: str, certificate: Certificate) -> None:
-    """The other protocol is not understood, whatever the octets look like."""
+    """The server parses only the version that ALPN has chosen, whatever the bytes look like."""
     await peer.start(hello, **tls_options(certificate))
     context = ssl.create_default_context(cafile=certificate.cert)
     client = await peer.connect("h2" if chosen == "h2" else "h1", tls=context, begin=False)
@@ -390,7 +393,7 @@ async def test_tls_a_client_that_goes(peer: Peer, certificate: Certificate) -> N
 
 @h2_only
 async def test_heads_larger_than_a_frame(peer: Peer) -> None:
-    """CONTINUATION on the way out."""
+    """Large heads are sent with CONTINUATION frames."""
     fields = [(b"x-%d" % number, bytes([97 + number]) * 3000) for number in range(20)]
 
     async def app(scope, receive, send):

@@ -17,7 +17,7 @@ LARGE = 1 << 20
 
 
 async def leaky(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the value that the request began with, and sets another one."""
+    """Answers with the value of USER at the beginning of the request, and sets another value."""
     seen = USER.get()
     USER.set(scope["path"])
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_h19_requests_of_one_connection_at_the_same_time(peer: Peer) -> No
 
 @both
 async def test_h19_a_request_sees_the_context_of_the_server(peer: Peer) -> None:
-    """What was set before the server began is seen, and each request has a copy of it."""
+    """Each request has a copy of the context in which the server was started."""
     USER.set("server")
     client = await peer.serve(leaky)
     for _ in range(3):
@@ -65,7 +65,7 @@ async def test_h19_a_request_sees_the_context_of_the_server(peer: Peer) -> None:
 
 @h1
 async def test_h19_reading_that_an_application_resumes(peer: Peer) -> None:
-    """The connection goes on in its own context: what it logs of a later fault shows that."""
+    """The connection reads on in its own context, in which the filter of a log line is called."""
     seen: list[str] = []
 
     class Filter:

@@ -21,7 +21,8 @@ async def test_fields_of_the_group(peer: Site) -> None:
 
 @both
 async def test_p2_a_subclass_has_its_own_methods(peer: Site) -> None:
-    """What a subclass overrides is called, whatever was made before."""
+    """Overridden methods of a subclass are called, although another class has had connections
+    before."""
     lost: asyncio.Queue[Any] = asyncio.Queue()
 
     class Mine(cno.Server):
@@ -58,7 +59,7 @@ def test_options() -> None:
             cno.Server(loop, hello, port=1)  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="timeout_keep_alive"):
             cno.Server(loop, hello, timeout_keep_alive=-1)
-        # Alike ones share their clock; others have their own.
+        # Servers with equal options share a group; others have a group of their own.
         one, two = cno.Server(loop, hello), cno.Server(None, hello)
         other = cno.Server(loop, hello, http2=False)
         assert one.group is two.group

@@ -76,7 +76,8 @@ async def test_p5_a_failure_behind_the_head_is_a_reset(peer: Site) -> None:
 
 @h2_only
 async def test_a_500_that_there_is_no_window_for(peer: Site) -> None:
-    """It is broken off. The stream would stay open for ever, of no handler and with no timeout."""
+    """The response is broken off; otherwise the stream would stay open, without handler and
+    timeout."""
 
     async def handle(request: cno.Request) -> None:
         raise KeyError("made up")

@@ -53,7 +53,7 @@ async def test_a_request_as_the_seed_has_it(peer: Site) -> None:
 
 @both
 async def test_octets_that_are_not_utf8(peer: Site) -> None:
-    """A field of one client never ends its connection."""
+    """A field that is not UTF-8 does not end the connection."""
 
     async def handle(request: cno.Request) -> None:
         assert dict(request.headers)["x-a"] == "caf\u00e9"
@@ -226,7 +226,7 @@ async def test_p3_a_request_that_is_cancelled_takes_nobody_down(peer: Site) -> N
 
 @h2_only
 async def test_p3_a_thousand_requests_of_which_many_are_cancelled(peer: Site) -> None:
-    """Every answer that comes is the right one, and nothing stays behind."""
+    """Every response belongs to its request, and no request stays behind."""
 
     async def handle(request: cno.Request) -> None:
         if request.path.startswith("/drop"):
@@ -263,7 +263,7 @@ async def test_p3_a_thousand_requests_of_which_many_are_cancelled(peer: Site) ->
 
 @both
 async def test_a_tunnel(peer: Site) -> None:
-    """CONNECT, granted by 200: the payload is what comes out of it, the body what goes in."""
+    """CONNECT is granted by 200; payload and body are the two directions of the tunnel."""
 
     async def handle(request: cno.Request) -> None:
         if dict(request.headers)[":authority"] == "no:1":
@@ -413,7 +413,7 @@ async def test_a_handler_is_cancelled_when_the_client_leaves(peer: Site) -> None
 
 @h2_only
 async def test_requests_that_are_cancelled_in_the_read_that_brings_them(peer: Site) -> None:
-    """Their places are free again, though their tasks had not begun."""
+    """The limit of streams counts them no longer, although their tasks have not begun."""
     client = await peer.serve(hello, h2_max_concurrent_streams=1)
     for _ in range(3):
         stream = client.h2.get_next_available_stream_id()  # type: ignore[attr-defined]
@@ -517,7 +517,8 @@ async def test_a_handler_that_somebody_else_cancels(peer: Site) -> None:
 
 @both
 async def test_p1_everything_is_freed_without_the_collector(peer: Site) -> None:
-    logging.getLogger("cno.error").propagate = False  # or pytest keeps what is logged
+    # Otherwise pytest keeps the records of the log alive.
+    logging.getLogger("cno.error").propagate = False
     requests: list[weakref.ref[Any]] = []
 
     async def handle(request: cno.Request) -> None:
@@ -556,7 +557,7 @@ async def test_p1_everything_is_freed_without_the_collector(peer: Site) -> None:
             await peer.barrier()
         assert len(requests) >= 10
         assert not [ref() for ref in requests if ref() is not None]
-        # The last barrier is still open at its other end.
+        # The server side of the last barrier is still open.
         assert not [ref() for ref in peer.made[:-1] if ref() is not None]
     finally:
         gc.enable()

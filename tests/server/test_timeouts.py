@@ -1,6 +1,6 @@
-"""What a client is given time for: a head, a body, to take the answer, to come back.
+"""Timeouts of a server: for a head, for a body, for reading the response, for the next request.
 
-The clock is the test's: it calls `tick` with the times that it wants.
+The tests call `tick` of the connections with times of their choice.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ def connections(peer: Peer) -> set[ServerConnection]:
 
 
 async def accepted(peer: Peer) -> ServerConnection:
-    """The one connection of the server, when it has begun."""
+    """Waits for the one connection of the server and returns it."""
     await until(lambda: connections(peer))
     (connection,) = connections(peer)
     return connection
 
 
 def later(peer: Peer, seconds: float) -> None:
-    """Lets the connections of the server look at the clock, `seconds` from now."""
+    """Calls `tick` of all connections with a time that is `seconds` from now."""
     now = asyncio.get_running_loop().time()
     for connection in list(connections(peer)):
         connection.tick(now + seconds)
 
 
 async def until(condition: Any) -> None:
-    """Returns when the server has come so far."""
+    """Waits until a condition is true."""
 
     async def wait() -> None:
         while not condition():
@@ -49,7 +49,7 @@ async def until(condition: Any) -> None:
 
 @over("h1", "h2")
 async def test_an_answer_that_is_read_slowly_is_not_cut_as_idle(peer: Peer) -> None:
-    """The keep-alive time begins when the client has its answer, not when it was written."""
+    """The keep-alive time begins when the client has the response, not when it was written."""
     size = 8 << 20
 
     async def app(scope, receive, send):
@@ -63,7 +63,7 @@ async def test_an_answer_that_is_read_slowly_is_not_cut_as_idle(peer: Peer) -> N
     exchange = await client.start("GET", "/")
     connection = await accepted(peer)
     await until(lambda: not connection.writable)
-    # The peer has room for more than the rest: the answer is written, and not taken.
+    # The transport has room for the rest: the response is written, and the client has not read it.
     transport = connection._transport
     transport.set_write_buffer_limits(high=size * 2)
     connection.resume_writing()
@@ -111,7 +111,7 @@ async def test_a_window_that_stays_closed_costs_one_stream_alone(peer: Peer) -> 
     client = await peer.serve(app, timeout_response_write=7.0)
     assert isinstance(client, H2)
     client.credit = False
-    client.h2.increment_flow_control_window(len(BLOCK))  # that of the connection
+    client.h2.increment_flow_control_window(len(BLOCK))  # of the connection
     exchange = await client.start("GET", "/big")
     connection = await accepted(peer)
     await until(lambda: connection._stalled)
@@ -123,7 +123,7 @@ async def test_a_window_that_stays_closed_costs_one_stream_alone(peer: Peer) -> 
 
 @h1
 async def test_who_has_closed_its_side_does_not_wait_for_ever(peer: Peer) -> None:
-    """It may have gone: only what is written would tell."""
+    """The client may have gone, which only an attempt to write would show."""
     ended = asyncio.Event()
 
     async def app(scope, receive, send):
@@ -171,7 +171,7 @@ async def test_a_body_that_does_not_come_is_answered_with_408(peer: Peer) -> Non
     await exchange.write(b"hello")
     await until(lambda: b"".join(parts) == b"hello")
     await until(lambda: any(s.awaited() for s in connection.streams.values()))
-    later(peer, 7.5)  # it is not the same wait any more
+    later(peer, 7.5)  # a chunk has come in between, and the time counts from there
     later(peer, 13)
     assert not told
     later(peer, 15)
@@ -200,7 +200,7 @@ async def test_a_body_that_nobody_reads_may_take_its_time(peer: Peer) -> None:
 
 @both
 async def test_a_body_behind_the_beginning_of_its_answer_may_take_its_time(peer: Peer) -> None:
-    """As where both sides talk in turns."""
+    """Both sides may talk in turns."""
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -221,7 +221,7 @@ async def test_a_body_behind_the_beginning_of_its_answer_may_take_its_time(peer:
 
 @h1
 async def test_a_head_that_is_not_completed(peer: Peer) -> None:
-    """Neither the first nor a later one; what came of it counts from its first octet on."""
+    """The timeout of a head counts from the first byte of the head, also for a later head."""
     client = await peer.serve(hello, timeout_request_head=7.0, timeout_keep_alive=2.0)
     await client.wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /")
     connection = await accepted(peer)
@@ -250,7 +250,7 @@ async def test_nothing_comes_at_all(peer: Peer) -> None:
 
 @h2_only
 async def test_a_head_whose_continuation_does_not_come(peer: Peer) -> None:
-    """Nothing else can be said on the connection meanwhile: it ends, whatever else is under way."""
+    """No other frame may come before the CONTINUATION, so that the whole connection ends."""
     go = asyncio.Event()
 
     async def app(scope, receive, send):

@@ -21,12 +21,12 @@ GRANT = [("upgrade", "echo")]
 
 
 async def echo(request: cno.Request) -> None:
-    """Grants a tunnel that sends back what comes."""
+    """Grants a tunnel that sends back its input."""
     await request.respond(101, GRANT, request.payload)
 
 
 async def head(client: H1) -> tuple[bytes, list[bytes]]:
-    """A status line and its fields."""
+    """Reads a status line and its fields."""
     line = await client.line()
     assert line is not None
     fields = []
@@ -36,7 +36,7 @@ async def head(client: H1) -> tuple[bytes, list[bytes]]:
 
 
 async def comes(client: H1, octets: bytes) -> None:
-    """Waits for exactly that."""
+    """Waits for exactly these bytes."""
     while len(client.buffer) < len(octets):
         assert await client.fill(), bytes(client.buffer)
     assert bytes(client.buffer) == octets
@@ -54,7 +54,7 @@ async def test_a_tunnel_by_upgrade(peer: Site) -> None:
     assert b"connection: upgrade" in fields
     assert not [field for field in fields if field.startswith((b"content-length", b"transfer"))]
     await comes(client, b"early")
-    await client.wire.send(b"GET / HTTP/1.1\r\n\r\n")  # no request any more
+    await client.wire.send(b"GET / HTTP/1.1\r\n\r\n")  # data of the tunnel, not a request
     await comes(client, b"GET / HTTP/1.1\r\n\r\n")
     await client.wire.send(b"last")
     client.wire.fin()
@@ -116,7 +116,7 @@ async def test_a_request_that_is_not_granted_is_one_like_others(
     await client.wire.send(ASK + GET + ASK + GET)
     for body in (b"/echo", b"/", b"/echo", b"/"):
         assert plain(await client.response()) == (200, body)
-    # A body makes it no request for a tunnel.
+    # A request with a body does not ask for a tunnel.
     await client.wire.send(b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n" + ASKS + b"hi")
     assert plain(await client.response()) == (200, b"/phi" if reads else b"/p")
     assert plain(await client.ask()) == (200, b"/")
@@ -221,9 +221,9 @@ async def test_what_cannot_be_granted(peer: Site) -> None:
 
     client = await peer.serve(handle, upgrade=True)
     assert isinstance(client, H1)
-    await client.wire.send(ASK)  # granted without the field that says what
+    await client.wire.send(ASK)  # a grant without the field `upgrade`
     assert plain(await client.response()) == (200, b"as usual")
-    assert plain(await client.ask()) == (200, b"as usual")  # not asked
+    assert plain(await client.ask()) == (200, b"as usual")  # a request that asks for no tunnel
     await client.wire.send(b"GET /old HTTP/1.0\r\n" + ASKS)  # RFC 9110 section 7.8
     assert plain(await client.response()) == (200, b"as usual")
     assert not peer.log
@@ -272,7 +272,7 @@ async def dial(peer: Site, version: str) -> cno.Client:
 
 
 async def talk(client: cno.Client, *request: Any) -> None:
-    """A word there and back, twice, and then the end."""
+    """Sends two words through a tunnel and back, then ends the tunnel."""
     words = cno.Channel(1)
     response = await soon(client.request(*request, words))
     assert response.tunnel
@@ -296,7 +296,8 @@ async def test_a_client_of_ours_upgrades(peer: Site) -> None:
 async def test_inside_tls_a_tunnel_ends_with_either_side(
     peer: Site, certificate: Certificate
 ) -> None:
-    """TLS cannot be closed by halves here, so the end of our direction is that of both."""
+    """asyncio cannot close one direction of TLS, so that the end of one direction is the end of
+    both."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate.cert, certificate.key)
     await peer.start(echo, upgrade=True, tls=context)
@@ -325,7 +326,7 @@ async def test_a_client_of_ours_is_not_upgraded(peer: Site) -> None:
 
 @h2_only
 async def test_a_client_of_ours_connects_to_a_protocol(peer: Site) -> None:
-    """RFC 8441."""
+    """Extended CONNECT (RFC 8441)."""
 
     async def handle(request: cno.Request) -> None:
         assert request.upgrade == "echo"
@@ -334,7 +335,7 @@ async def test_a_client_of_ours_connects_to_a_protocol(peer: Site) -> None:
 
     await peer.start(handle, upgrade=True)
     async with await dial(peer, "h2c") as client:
-        await soon(client.ping())  # by then the settings of the server are known
+        await soon(client.ping())  # the settings of the server come before the answer
         await talk(client, "CONNECT", "/echo", [(":protocol", "echo")])
     assert not peer.log
 
@@ -350,7 +351,7 @@ async def test_no_protocol_where_none_is_offered(peer: Site) -> None:
 
 @h2_only
 async def test_upgrade_means_nothing_to_http2(peer: Site) -> None:
-    """RFC 9113 section 8.2.2: the field is not sent, and the body goes without a question."""
+    """RFC 9113 section 8.2.2: the field is not sent, and the body is sent at once."""
 
     async def handle(request: cno.Request) -> None:
         assert "upgrade" not in dict(request.headers)
@@ -375,7 +376,9 @@ def test_the_option() -> None:
 
 @h1
 async def test_connect_before_it_is_granted(peer: Site) -> None:
-    """As by Upgrade: no body for who reads one, and a client that has said all by then is heard."""
+    """The payload is empty before the grant. Data that the client has sent by then is not lost,
+    even if
+    the client has closed its side."""
 
     async def handle(request: cno.Request) -> None:
         async def echo() -> AsyncIterator[bytes]:

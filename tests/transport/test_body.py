@@ -340,7 +340,7 @@ async def test_p7_what_a_handler_does_not_read_stays_with_the_client(peer: Site)
         payload = request.payload
         payloads.append(payload)
         await go.wait()
-        for _ in range(100):  # taking a little lets in a little
+        for _ in range(100):  # the client may send as much as is read
             assert await payload.read(10)
         await request.respond(200)
 

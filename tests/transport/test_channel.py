@@ -1,4 +1,4 @@
-"""cno.Channel: an asyncio.Queue that can be closed, and loses nothing."""
+"""cno/transport/channel.py: a Channel is a queue that can be closed, and loses no item."""
 
 import asyncio
 import gc
@@ -30,7 +30,7 @@ async def everything(channel: cno.Channel) -> list[Any]:
 
 
 async def blocked(channel: cno.Channel, *items: Any) -> list[asyncio.Task[None]]:
-    """Tasks that wait for room to put these."""
+    """Returns tasks that wait for room for these items."""
     tasks = [asyncio.create_task(channel.put(item)) for item in items]
     await asyncio.sleep(0)
     assert not any(task.done() for task in tasks)

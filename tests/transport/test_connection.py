@@ -30,7 +30,7 @@ async def test_p7_pipelined_requests_stay_with_the_client(peer: Site) -> None:
 
 @h2_only
 async def test_answers_that_are_not_read_are_not_gathered(peer: Peer) -> None:
-    """A peer that sends PINGs and does not read: stopped, or cut off."""
+    """A peer that sends PINGs and does not read is stopped, or its connection is cut."""
     client = await little_room(peer, hello)
     await client.ping()
     before = resident()
@@ -69,7 +69,7 @@ async def test_an_upload_that_waits_does_not_block_another(peer: Peer) -> None:
 
 @h1
 async def test_reading_goes_on_when_the_application_reads(peer: Peer) -> None:
-    """A slow reader gets it all, in pieces that are not large."""
+    """A slow reader gets the whole body, in chunks that are not large."""
 
     async def app(scope, receive, send):
         size = largest = 0
@@ -91,7 +91,7 @@ async def test_reading_goes_on_when_the_application_reads(peer: Peer) -> None:
 
 @h1
 async def test_pipelined_requests_wait_in_the_kernel(peer: Peer) -> None:
-    """While an answer is not there, reading stops: the sender is stopped too."""
+    """Reading stops until the response is there, which stops the sender."""
     go = asyncio.Event()
 
     async def app(scope, receive, send):

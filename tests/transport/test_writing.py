@@ -33,7 +33,7 @@ from cno.transport.writing import BULK, LEND, QUANTUM, TURN
 
 @native.h2_only
 async def test_p9_a_window_that_opens_for_somebody_who_has_gone(peer: Site) -> None:
-    """on_flow_increase finds futures that are cancelled."""
+    """A window is reopened for a writer that was cancelled."""
 
     async def handle(request: cno.Request) -> None:
         with pytest.raises(asyncio.TimeoutError):
@@ -82,7 +82,7 @@ async def test_a_client_that_does_not_read_stops_the_body(peer: Site) -> None:
 @pytest.mark.parametrize("piece", [1000, 65536, 4 << 20], ids=["1 KB", "64 KiB", "4 MiB"])
 @both
 async def test_a_peer_that_does_not_read_costs_little(peer: Peer, piece: int) -> None:
-    """What was taken is bounded by the high-water mark, plus one piece that waits."""
+    """The bytes that send() takes are bounded by the high-water mark plus one part that waits."""
     app = Source(piece=piece)
     client = await little_room(peer, app)
     exchange = await client.start()
@@ -92,7 +92,7 @@ async def test_a_peer_that_does_not_read_costs_little(peer: Peer, piece: int) ->
 
 @both
 async def test_a_large_body_in_one_message_is_not_copied(peer: Peer) -> None:
-    """What the application holds is held once, and what waits is a reference to it."""
+    """The body is in memory once; the parts that wait are references to it."""
     body = bytearray(64 << 20)
     for at in range(0, len(body), 4096):
         body[at] = 1
@@ -121,7 +121,7 @@ async def test_a_large_body_in_one_message_is_not_copied(peer: Peer) -> None:
 
 @h2_only
 async def test_many_streams_of_a_peer_that_does_not_read(peer: Peer) -> None:
-    """The bound is for the connection, however many streams it has."""
+    """The bound holds for the whole connection, however many streams it has."""
     app = Source(piece=1 << 20)
     client = await wide_open(peer, app)
     forget_high_water()
@@ -171,7 +171,7 @@ async def test_two_downloads_share(peer: Peer) -> None:
 
 @h2_only
 async def test_two_downloads_in_one_message_share(peer: Peer) -> None:
-    """The same where the application sends everything at once."""
+    """Two bodies that are sent in one message each share the connection."""
     total = 1 << 20
     app = Source(total=total, piece=total)
     client = await wide_open(peer, app)
@@ -188,7 +188,7 @@ async def test_two_downloads_in_one_message_share(peer: Peer) -> None:
 
 @h2_only
 async def test_a_small_answer_overtakes_a_big_one(peer: Peer) -> None:
-    """P2: a download that goes on does not starve the others."""
+    """P2: a long download does not starve other responses."""
     client = await wide_open(peer, Source(total=8 << 20))
     big = await client.start("GET", "/big")
     await big.body(1)
@@ -211,7 +211,7 @@ async def test_a_ping_overtakes_a_download(peer: Peer) -> None:
 
 @h2_only
 async def test_a_download_that_is_cancelled_ends(peer: Peer) -> None:
-    """The client reads on, as one does whose connection has other uses."""
+    """The client goes on reading, as for other streams of the connection."""
     app = Source(total=8 << 20)
     ended = asyncio.Event()
 
@@ -232,7 +232,7 @@ async def test_a_download_that_is_cancelled_ends(peer: Peer) -> None:
 
 @h2_only
 async def test_data_frames_are_not_tiny(peer: Peer) -> None:
-    """A window that opens octet by octet must not make a frame of each (CVE-2019-9511)."""
+    """A window that opens byte by byte must not cause a frame for each byte (CVE-2019-9511)."""
     app = Source(total=1 << 20)
     client = await peer.serve(app)
     client.credit = False
