@@ -116,11 +116,11 @@ class Writing:
         """Hands the gathered output to the transport."""
         self._flushing = False
         transport = self._transport
-        octets = self._output()
+        gathered = self._output()
         if self._lent:
             lent, self._lent = self._lent, []
-            if octets:
-                lent.append(octets)
+            if gathered:
+                lent.append(gathered)
             if transport is None:
                 return
             if self._secure:  # one TLS record for each piece would cost more than the copy
@@ -131,8 +131,8 @@ class Writing:
                 # writelines() of asyncio in CPython 3.12 and 3.13 never pauses the protocol.
                 transport.writelines(lent[:-1])
                 transport.write(lent[-1])
-        elif octets and transport is not None:
-            transport.write(octets)
+        elif gathered and transport is not None:
+            transport.write(gathered)
         else:
             return
         if not self.writable and transport.get_write_buffer_size() > OUTPUT_HIGH:

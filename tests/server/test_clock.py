@@ -1,4 +1,4 @@
-"""Timeouts of a server: for a head, for a body, for reading the response, for the next request.
+"""cno/server/clock.py: timeouts for a head, a body, reading the response, and the next request.
 
 The tests call `tick` of the connections with times of their choice.
 """
