@@ -47,6 +47,7 @@ class Inbox:
         "_reply",
         "_size",
         "_told",
+        "_told_task",
         "_waiters",
         "complete",
         "excused",
@@ -67,6 +68,7 @@ class Inbox:
         self._hung_up = False  # which is that the client has closed its side
         self._waiters: list[asyncio.Future[None]] = []
         self.complete = complete  # all of the body has come
+        self._told_task = 0  # the id of the task that has got http.disconnect
         self.shut = False  # the application knows that the client has closed its side
         self.excused = False  # the next send() to a client that has gone does not raise (see lose)
 
@@ -94,6 +96,10 @@ class Inbox:
         collector finds it."""
         self.excused = bool(self._waiters)
         self.wake()
+
+    def was_told(self) -> bool:
+        """Whether the task that is running has got http.disconnect from receive() itself."""
+        return self._told_task == id(asyncio.current_task())
 
     def disconnect(self, hung_up: bool) -> None:
         """Lets receive() say http.disconnect once the body is delivered."""
@@ -124,7 +130,7 @@ class Inbox:
             self._waiters.append(waiter)
             await waiter
         self.shut = self._hung_up
-        self.excused = False
+        self._told_task = id(asyncio.current_task())
         return {"type": "http.disconnect"}
 
     def _take(self) -> Message:
@@ -318,8 +324,9 @@ async def finish_send(request: Request, rest: Awaitable[None]) -> None:
 
 def excuse(request: Request) -> bool:
     """Whether one send() may pass in silence although the client has gone; see Inbox.lose."""
-    excused, request.inbox.excused = request.inbox.excused, False
-    return excused
+    inbox = request.inbox
+    excused, inbox.excused = inbox.excused, False
+    return excused and not inbox.was_told()
 
 
 def answered(request: Request, reply: Reply) -> None:
