@@ -24,6 +24,7 @@ from cno.server.clock import TimedConnection
 from cno.server.exchange import Exchange, Group, Opener
 from cno.server.reply import DONE, ClientDisconnected, Reply
 from cno.transport.connection import Stream
+from cno.transport.writing import Part
 
 # Seconds from the first GOAWAY of a shutdown to the second one, when the client does not answer the
 # PING between them.
@@ -209,6 +210,14 @@ class ServerConnection(TimedConnection):
         super()._lose(stream)
         if stream in self.running:
             self.group.left(stream)
+
+    def _withdraw(self, part: Part) -> None:
+        """A response of which a cancelled send() has written only a part is broken off: the bytes of
+        later sends must not be taken for the rest."""
+        super()._withdraw(part)
+        exchange = self.streams.get(part.stream)
+        if part.at > part.start and exchange is not None:
+            exchange.reply.broken_off()
 
     def _progress(self, stream: int, size: int) -> None:
         if (exchange := self.streams.get(stream)) is not None:

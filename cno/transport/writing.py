@@ -59,6 +59,7 @@ class Part:
         "next",
         "over",
         "size",
+        "start",
         "stream",
         "waiter",
     )
@@ -68,6 +69,7 @@ class Part:
         self.data: Any = data
         self.size = len(data)
         self.at = at  # the engine has taken the bytes in front of this index
+        self.start = at
         self.final = final  # whether the body ends with the part
         # Whether the data may be lent. Only bytes are immutable: the caller may change any other
         # buffer as soon as send() has returned, while the transport would still hold a view.

@@ -334,3 +334,24 @@ async def test_d2_one_send_passes_until_a_listener_has_run(peer: Peer) -> None:
     await exchange.body(5)
     await exchange.give_up()
     assert await app.done() == "http.disconnect"
+
+
+@both
+async def test_s8_a_cancelled_send_breaks_the_response_off(peer: Peer) -> None:
+    """Half of a part is written: what is sent afterwards must not look like the rest."""
+    refused = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(START)
+        sending = asyncio.ensure_future(send(part(bytes(16 << 20))))
+        await asyncio.wait([sending], timeout=0.2)
+        sending.cancel()
+        await asyncio.wait([sending])
+        with pytest.raises(OSError):
+            await send(part(b"", more=False))
+        refused.set()
+
+    client = await peer.serve(app)
+    exchange = await client.start()
+    await soon(refused.wait())
+    assert not (await exchange.response()).complete
