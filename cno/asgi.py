@@ -97,6 +97,9 @@ class Inbox:
         self.excused = bool(self._waiters)
         self.wake()
 
+    def _excuse_nobody(self) -> None:
+        self.excused = False
+
     def was_told(self) -> bool:
         """Whether the task that is running has got http.disconnect from receive() itself."""
         return self._told_task == id(asyncio.current_task())
@@ -131,6 +134,8 @@ class Inbox:
             await waiter
         self.shut = self._hung_up
         self._told_task = id(asyncio.current_task())
+        if self.excused:  # for the other tasks of this turn of the loop
+            self._connection.loop.call_soon(self._excuse_nobody)
         return {"type": "http.disconnect"}
 
     def _take(self) -> Message:

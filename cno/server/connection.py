@@ -212,7 +212,7 @@ class ServerConnection(TimedConnection):
             self.group.left(stream)
 
     def _withdraw(self, part: Part) -> None:
-        """A response of which a cancelled send() has written only a part is broken off: the bytes of
+        """Breaks off a response of which a cancelled send() has written only a part: the bytes of
         later sends must not be taken for the rest."""
         super()._withdraw(part)
         exchange = self.streams.get(part.stream)
