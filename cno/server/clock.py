@@ -30,6 +30,7 @@ class TimedConnection(Connection):
         super().__init__(group.loop, engine)
         self.group = group
         self._busy = False  # whether a request has come since the last tick
+        # Times of the loop's clock; see tick().
         now = self.loop.time()
         self._deadline = now + (group.head_timeout or math.inf)  # the end of an idle connection
         self._head_since = now  # when the head that is not complete began, or the last tick

@@ -77,7 +77,6 @@ class ServerConnection(TimedConnection):
         self.http_version = "1.1"
         self._unread = False  # whether the client may be sending data that will not be read
         self._draining = False  # whether the first GOAWAY was sent and the second was not
-        # Times of the loop's clock; see tick().
 
     # ---- the transport ------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from cno.engine.errors import Disconnected, Error, StreamGone, UsageError
 from cno.engine.events import CONSTANTS
 from cno.engine.fields import Fields
 from cno.transport.connection import peer_name
-from cno.transport.writing import LEND
+from cno.transport.writing import LEND, Octets
 
 if TYPE_CHECKING:
     from cno.server.connection import ServerConnection
@@ -32,7 +32,6 @@ ERROR_BODY = b"Internal Server Error"
 ERROR_FIELDS = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
 
 Pairs = Iterable[Sequence[bytes]]
-Octets = bytes | bytearray | memoryview
 
 
 class ClientDisconnected(ConnectionResetError):
