@@ -317,11 +317,14 @@ async def send_slowly(request: Request, message: Message) -> None:
 
 
 async def finish_send(request: Request, rest: Awaitable[None]) -> None:
-    """Waits until the client has taken enough of what send() was given."""
+    """Waits until the client has taken enough of what send() was given.
+
+    Another task may complete the response meanwhile; the part was written then.
+    """
     try:
         await rest
     except ClientDisconnected:
-        if not excuse(request):
+        if request.reply.state != DONE and not excuse(request):
             raise
     if request.reply.state == DONE:
         request.inbox.wake()

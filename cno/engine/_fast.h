@@ -48,6 +48,7 @@
     X(refuse)       /* of cno.server.reply */ \
     X(trail)        /* of cno.server.reply */ \
     X(write_later)  /* of cno.server.reply: coroutine functions */ \
+    X(end_later) \
     X(write_rest) \
     X(finish_rest)
 // clang-format on
@@ -86,7 +87,7 @@ struct connection {
     PyObject ob_base;
     struct fast *fast;
     struct cno_batch_t *batch;  // of `engine`
-    PyObject *engine, *streams, *running, *transport, *context;
+    PyObject *engine, *streams, *running, *parts, *transport, *context;
     PyObject *open_request, *open_websocket;  // openers; the latter may be None
     PyObject *task_options;                   // a dict
     unsigned int max_streams;

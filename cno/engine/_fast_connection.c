@@ -356,6 +356,7 @@ static int connection_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(c->engine);
     Py_VISIT(c->streams);
     Py_VISIT(c->running);
+    Py_VISIT(c->parts);
     Py_VISIT(c->transport);
     Py_VISIT(c->context);
     Py_VISIT(c->open_request);
@@ -370,6 +371,7 @@ static int connection_clear(PyObject *self) {
     Py_CLEAR(c->engine);
     Py_CLEAR(c->streams);
     Py_CLEAR(c->running);
+    Py_CLEAR(c->parts);
     Py_CLEAR(c->transport);
     Py_CLEAR(c->context);
     Py_CLEAR(c->open_request);
@@ -385,6 +387,7 @@ static void connection_dealloc(PyObject *self) {
 static PyMemberDef connection_members[] = {
     {"streams", T_OBJECT_EX, offsetof(struct connection, streams), 0, NULL},
     {"running", T_OBJECT_EX, offsetof(struct connection, running), 0, NULL},
+    {"parts", T_OBJECT_EX, offsetof(struct connection, parts), 0, NULL},
     {"unfinished", T_INT, offsetof(struct connection, unfinished), 0, NULL},
     {"context", T_OBJECT_EX, offsetof(struct connection, context), 0, NULL},
     {"http2", T_BOOL, offsetof(struct connection, http2), 0, NULL},

@@ -225,6 +225,17 @@ static PyObject *release(PyObject *self, PyObject *unused) {
 
 // ---- the body ----------------------------------------------------------------------------------
 
+// Whether parts of the body wait in write_body(), so that whatever comes next has to queue behind.
+static int waits(struct reply *r) {
+    PyObject *parts = r->connection->parts;
+    if (!parts || PyDict_Size(parts) <= 0)
+        return 0;
+    PyObject *id = PyLong_FromUnsignedLong(r->stream);
+    int found = id ? PyDict_Contains(parts, id) : -1;
+    Py_XDECREF(id);
+    return found;
+}
+
 // Reply.put. NULL stands for a large body that is not bytes.
 static int put(struct reply *r, PyObject *body, long long total) {
     int small = body && PyBytes_Size(body) < r->fast->lend;
@@ -233,8 +244,9 @@ static int put(struct reply *r, PyObject *body, long long total) {
         return begin(r, octets, total);
     if (r->state != BODY)
         return no_body_is_due(r);
-    if (!small)
-        return 0;
+    int behind = waits(r);
+    if (!small || behind)
+        return behind < 0 ? -1 : 0;
     int taken = r->connection->batch ? r->fast->write_data(&r->connection->batch->conn, r->stream,
                                                            octets.data, octets.size, total >= 0)
                                      : -1;
@@ -280,7 +292,10 @@ static int complete(struct reply *r) {
 // Reply.finish.
 static int finish(struct reply *r, PyObject *body, Py_ssize_t size, int taken, PyObject **rest) {
     *rest = NULL;
-    if (taken >= size)
+    int behind = waits(r);
+    if (behind < 0)
+        return -1;
+    if (taken >= size && !behind)
         return complete(r);
     *rest = rest_of(r, HELPER(r->fast, finish_rest), body, taken);
     return *rest ? 0 : -1;
@@ -288,9 +303,13 @@ static int finish(struct reply *r, PyObject *body, Py_ssize_t size, int taken, P
 
 int fast_reply_end(struct reply *r, PyObject *body, PyObject **rest) {
     struct connection *c = r->connection;
+    if (r->state == HELD && !c->writable) {
+        *rest = PyObject_CallFunctionObjArgs(HELPER(r->fast, end_later), (PyObject *)r, body, NULL);
+        return *rest ? 0 : -1;
+    }
     Py_ssize_t size = PyBytes_Size(body);
     int at_once = r->state == HELD && size >= AT_ONCE && size <= r->fast->quantum && !c->http2 &&
-                  c->writable && c->batch && c->transport && c->transport != Py_None;
+                  c->batch && c->transport && c->transport != Py_None;
     int taken = at_once ? begin_at_once(r, octets_of(body)) : put(r, body, (long long)size);
     return taken < 0 ? -1 : finish(r, body, PyBytes_Size(body), taken, rest);
 }
@@ -354,7 +373,8 @@ static PyObject *method_finish(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "Oi", &body, &taken))
         return NULL;
     Py_ssize_t size = PyObject_Size(body);
-    return size < 0 ? NULL : awaitable(finish(r, body, size, taken, &rest), rest);
+    int failed = size < 0 ? -1 : finish(r, body, size, taken, &rest);
+    return awaitable(failed, rest);
 }
 
 static PyObject *method_end(PyObject *self, PyObject *args) {

@@ -33,7 +33,7 @@ _HELPERS: dict[str, Any] = {
     **{
         name: getattr(reply, name)
         for name in (
-            "refusal gone checked fail refuse trail write_later write_rest finish_rest"
+            "refusal gone checked fail refuse trail write_later end_later write_rest finish_rest"
         ).split()
     },
 }

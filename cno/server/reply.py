@@ -127,17 +127,21 @@ class Reply:
 
     def end(self, body: bytes = b"") -> Awaitable[None] | None:
         """The last part of the body, or all of it."""
+        if self.state == HELD and not self.connection.writable:
+            return end_later(self, body)
         return self.finish(body, self.put(body, len(body)))
 
     def put(self, body: Octets, total: int) -> int:
         """Writes the head, if it is held, and a small part of the body; returns how much of that
-        was taken. `total` is the size of what is left of the body, -1 while that is not known."""
+        was taken. `total` is the size of what is left of the body, -1 while that is not known.
+
+        A large part, and one behind other parts that still wait, is left to write_body()."""
         small = len(body) < LEND
         if self.state == HELD:
             return self._begin(bytes(body) if small else b"", total)
         if self.state != BODY:
             raise gone(self) if self.state == FAILED else RuntimeError("no body is due")
-        if not small:
+        if not small or self.id in self.connection.parts:
             return 0
         try:
             taken = self.connection.engine.write(self.id, body, total >= 0)
@@ -148,7 +152,7 @@ class Reply:
 
     def finish(self, body: Octets, taken: int) -> Awaitable[None] | None:
         """Writes what put() has not taken of the last part."""
-        if taken < len(body):
+        if taken < len(body) or self.id in self.connection.parts:
             return finish_rest(self, body, taken)
         self.complete()
         return None
@@ -241,7 +245,8 @@ def refuse(reply: Reply, status: int) -> None:
         reply.forget()
         with suppress(Unsendable, ClientDisconnected):
             reply.start(status, [(b"connection", b"close")])
-            reply.end()
+            reply.put(b"", 0)
+            reply.complete()
 
 
 def fail(reply: Reply) -> None:
@@ -274,6 +279,16 @@ async def write_later(reply: Reply, body: bytes) -> None:
     reply.connection.flush_soon()
     if (turns := reply.connection.take_turns(reply, taken)) is not None:
         await turns
+
+
+async def end_later(reply: Reply, body: bytes) -> None:
+    """Reply.end where the transport is full."""
+    turns = reply.connection.take_turns(reply, 0)
+    if turns is not None:
+        await turns
+    rest = reply.finish(body, reply.put(body, len(body)))
+    if rest is not None:
+        await rest
 
 
 async def write_rest(reply: Reply, body: Octets, taken: int, final: bool = False) -> None:

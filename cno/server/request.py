@@ -281,6 +281,7 @@ class Request(Head):
     async def _respond_bytes(self, code: int, fields: Fields, body: Octets) -> None:
         """Sends a response whose body is in memory."""
         reply = self.reply
+        await self._wait_for_room()
         reply.start(code, fields)
         taken = reply.put(body, len(body))
         if self._flags & MESSAGE_UPGRADE:
@@ -295,8 +296,7 @@ class Request(Head):
         """Sends a response whose body is made or read in parts."""
         conn, reply = self.conn, self.reply
         try:
-            if not conn.writable and (turns := conn.take_turns(reply, 0)) is not None:
-                await turns  # a full transport gets no head: nothing may grow without bound
+            await self._wait_for_room()
             reply.start(code, fields)
             reply.begin(size_of(body) if trailers is None and code != 101 else -1)
             if self._flags & MESSAGE_UPGRADE:
@@ -311,6 +311,11 @@ class Request(Head):
         else:
             reply.trail(trailing(trailers))
         self._answered()
+
+    async def _wait_for_room(self) -> None:
+        """Waits while the transport is full: one more head would only add to what waits there."""
+        if not self.conn.writable and (turns := self.conn.take_turns(self.reply, 0)) is not None:
+            await turns
 
     def _settle_tunnel(self, code: int) -> None:
         """Called when the head of the response to a request for a tunnel is written."""

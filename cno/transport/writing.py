@@ -106,7 +106,7 @@ class Writing:
         self._lent: list[bytes | memoryview] = []  # output in front of the engine's buffer
         self._pumping = False  # whether a call of _pump() is scheduled
         self._turn = 0  # bytes of bodies since other tasks had a turn
-        self._parts: dict[int, Part] = {}  # the first part of each stream that is writing
+        self.parts: dict[int, Part] = {}  # the first part of each stream whose parts wait
         self._ready: deque[Part] = deque()  # parts that wait for their turn, or for the transport
         self._stalled: dict[int, Part] = {}  # by stream: parts that wait for a window to reopen
         # Tasks that wait for room in the transport, with their streams.
@@ -171,7 +171,7 @@ class Writing:
         if self._over or stream.id not in self.streams:
             raise self.gone_error
         part = Part(stream.id, data, taken, final)
-        before = self._parts.setdefault(part.stream, part)
+        before = self.parts.setdefault(part.stream, part)
         if before is part:
             self._ready.append(part)
             if self.http2:
@@ -201,7 +201,7 @@ class Writing:
         Raises the exceptions of write_body(), and StreamGone or Disconnected.
         """
         taken = 0
-        if len(data) < LEND:
+        if len(data) < LEND and stream.id not in self.parts:
             taken = self.engine.write(stream.id, data, False)
         if taken < len(data):
             await self.write_body(stream, data, taken, False)
@@ -251,9 +251,9 @@ class Writing:
         Then the next part of the stream becomes ready. After a failure all further parts of the
         stream fail as well.
         """
-        del self._parts[part.stream]
+        del self.parts[part.stream]
         if part.next is not None and failure is None:
-            self._parts[part.stream] = part.next
+            self.parts[part.stream] = part.next
             self._ready.append(part.next)
         ended: Part | None = part
         while ended is not None and not ended.over:
@@ -265,7 +265,7 @@ class Writing:
 
     def _withdraw(self, part: Part) -> None:
         """Takes back a part whose task was cancelled. The order of the other parts stays."""
-        first = self._parts[part.stream]
+        first = self.parts[part.stream]
         if first is part:
             self._stalled.pop(part.stream, None)
             with suppress(ValueError):
@@ -363,7 +363,7 @@ class Writing:
 
     def _abandon(self, stream: int) -> None:
         """Fails all writers of a stream that has ended, with `gone_error`."""
-        if (part := self._parts.get(stream)) is not None:
+        if (part := self.parts.get(stream)) is not None:
             self._stalled.pop(stream, None)
             with suppress(ValueError):
                 self._ready.remove(part)

@@ -121,7 +121,7 @@ async def test_an_upload_that_is_not_taken(peer: Stage) -> None:
         deadline = client.streams[1].deadline
         return deadline is not None and deadline < clock.time() + 10
 
-    await until(lambda: client._waiting or client._parts)
+    await until(lambda: client._waiting or client.parts)
     for _ in range(5):
         clock.pass_by(9)
         assert not task.done()
@@ -130,7 +130,7 @@ async def test_an_upload_that_is_not_taken(peer: Stage) -> None:
             await soon(asked.received(len(asked.body) + 1))
             await asyncio.sleep(0)
         server.credit = False
-        await until(lambda: client._waiting or client._parts)
+        await until(lambda: client._waiting or client.parts)
     clock.pass_by(11)
     with pytest.raises(cno.RequestTimeout):
         await soon(task)
@@ -170,7 +170,7 @@ async def test_an_upload_behind_a_complete_response(peer: Stage) -> None:
     client, server = await peer.meet(clock, timeout=10.0)
     server.credit = False
     task, asked = await ask(client, server, "POST", "/", [], (BIG for _ in range(64)))
-    await until(lambda: client._waiting or client._parts)
+    await until(lambda: client._waiting or client.parts)
     await asked.respond(200, b"enough")
     response = await soon(task)
     assert await soon(response.payload.read()) == b"enough"

@@ -51,7 +51,7 @@ async def _fails_while_blocked(client: cno.Client, server: Any) -> None:
     server.credit = False
     task = begin(client, "POST", "/", [], (BIG for _ in range(64)))
     await soon(server.request())
-    await until(lambda: client._waiting or client._parts)
+    await until(lambda: client._waiting or client.parts)
     server.close()
     await fails(task, cno.ConnectionLost)
 

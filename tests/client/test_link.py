@@ -239,7 +239,7 @@ async def test_writing_that_a_request_has_begun(peer: Stage, seen: Seen) -> None
     parts = (BIG for _ in range(64))
     task = begin("writer's", lambda: client.request("POST", "/", [], parts))
     asked = await soon(server.request())
-    await until(lambda: client._waiting or client._parts)
+    await until(lambda: client._waiting or client.parts)
     server.credit = True
     await soon(asked.received(10 * len(BIG)))
     server.close()

@@ -183,7 +183,7 @@ class Load:
             ours, theirs = client.engine.conn, server.engine.conn
             for side in (client, server):
                 assert not side._waiting
-                assert not side._parts
+                assert not side.parts
                 assert list(side.engine.conn.stream_count) == [0, 0]
             assert ours.window_recv == theirs.window_send
             assert ours.window_send == theirs.window_recv

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+import rig
 from peer import Peer, answer, both, h1, h2_only, note, over, read_body
 from wire import H1, H2, soon
 
@@ -602,6 +603,52 @@ async def test_s14_a_flood_of_pipelined_requests(peer: Peer) -> None:
         response = await client.response()
         assert (response.status, response.body) == (200, b"ok")
     await sending
+
+
+@pytest.mark.parametrize("python", [False, True], ids=["compiled", "python"])
+@pytest.mark.parametrize("size", [0, 10, 30000])
+def test_s10_pipelined_responses_that_nobody_reads(python: bool, size: int) -> None:
+    """A client that reads nothing gets one response beyond what its transport takes."""
+    served = 0
+
+    async def app(scope, receive, send):
+        nonlocal served
+        served += 1
+        await send(START)
+        await send(part(bytes(size), more=False))
+
+    async def main() -> None:
+        bench = rig.Rig(app)
+        bench.hold(True)
+        bench.feed(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
+        await bench.settle()
+        assert served == 1
+        assert bench.transport.output == b""
+        bench.hold(False)
+        await bench.settle(2000)
+        assert served == 200
+        assert bench.transport.output.count(b"HTTP/1.1 200") == 200
+        await bench.end()
+
+    rig.run(main, python=python)
+
+
+@both
+async def test_s10_a_small_part_does_not_overtake_a_large_one(peer: Peer) -> None:
+    """Two tasks send at once, and the last part is a small one."""
+
+    async def app(scope, receive, send):
+        await send(START)
+        large = asyncio.ensure_future(send(part(bytes(4 << 20))))
+        await asyncio.sleep(0)
+        await asyncio.gather(send(part(b"small")), send(part(b"", more=False)), large)
+        return "no exception"
+
+    app = note(app)
+    response = await (await peer.serve(app)).ask()
+    assert response.complete
+    assert response.body == bytes(4 << 20) + b"small"
+    assert await app.done() == "no exception"
 
 
 @h1

@@ -241,6 +241,73 @@ async def test_a_held_head_waits_for_a_transport_that_is_full(desk: Desk) -> Non
 
 
 @desk()
+async def test_s10_a_whole_response_waits_for_a_transport_that_is_full(desk: Desk) -> None:
+    reply = desk.ask()
+    desk.output()
+    desk.wire.stop()
+    reply.start(200, [])
+    ending = asyncio.ensure_future(reply.end(b"hello"))
+    await asyncio.sleep(0)
+    assert (reply.state, desk.output()) == (HELD, b"")
+    desk.wire.go()
+    await ending
+    assert reply.state == DONE
+    assert desk.output().count(b"hello") == 1
+
+
+@desk()
+async def test_parts_of_two_tasks_keep_the_order_of_the_calls(desk: Desk) -> None:
+    """A small part that comes while a large one waits for the client goes behind the large one."""
+    reply = desk.ask()
+    desk.client.data_received(desk.output())
+    reply.start(200, [])
+    reply.begin(-1)
+    desk.wire.stop()
+    large = b"a" * 400000
+    tasks = [asyncio.ensure_future(reply.write(large))]
+    await asyncio.sleep(0)
+    tasks += [asyncio.ensure_future(reply.write(b"b" * size)) for size in (10, 0, 40000)]
+    await asyncio.sleep(0)
+    ending = reply.end(b"c")
+    assert ending is not None
+    tasks.append(asyncio.ensure_future(ending))
+    await asyncio.sleep(0)
+    assert reply.state == BODY
+    desk.wire.go()
+    while reply.state == BODY:
+        desk.client.data_received(desk.output())
+        said, desk.said = desk.said, b""
+        if said:
+            desk.connection.data_received(said)
+        await asyncio.sleep(0)
+    desk.client.data_received(desk.output())
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert desk.body == large + b"b" * 40010 + b"c"
+    assert (reply.state, reply.size) == (DONE, len(desk.body))
+
+
+@desk()
+async def test_an_empty_last_part_goes_behind_parts_that_wait(desk: Desk) -> None:
+    reply = desk.ask()
+    desk.client.data_received(desk.output())
+    reply.start(200, [])
+    reply.begin(-1)
+    desk.wire.stop()
+    writing = asyncio.ensure_future(reply.write(b"a" * 40000))
+    await asyncio.sleep(0)
+    ending = reply.end()
+    assert (ending is not None, reply.state) == (True, BODY)
+    done = asyncio.ensure_future(ending)
+    await asyncio.sleep(0)
+    desk.wire.go()
+    await writing
+    await done
+    desk.client.data_received(desk.output())
+    assert desk.body == b"a" * 40000
+    assert (reply.state, reply.size) == (DONE, 40000)
+
+
+@desk()
 async def test_a_failure_before_the_head_is_written_is_a_500(desk: Desk) -> None:
     for begun in (False, True):
         reply = desk.ask()

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from bare import Transport
 from native import SERVED, Site, both, h2_only, hello, noted, plain
 from peer import over
 from pressure import BLOCK
@@ -257,8 +258,37 @@ async def test_p3_a_thousand_requests_of_which_many_are_cancelled(peer: Site) ->
         await asyncio.sleep(0)
     assert not server.streams
     assert not server._waiting
-    assert not server._parts
+    assert not server.parts
     assert not peer.log
+
+
+async def _pipelined_to_a_full_transport() -> None:
+    served = 0
+
+    async def handle(request: cno.Request) -> None:
+        nonlocal served
+        served += 1
+        await request.respond(200, [], bytes(10000))
+
+    server = cno.Server(asyncio.get_running_loop(), handle)
+    wire = Transport()
+    wire.protocol = server
+    server.connection_made(wire)  # type: ignore[arg-type]
+    wire.stop()
+    server.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 50)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (served, wire.take()) == (1, b"")
+    wire.go()
+    while served < 50:
+        await asyncio.sleep(0)
+    server.connection_lost(None)
+    await server.group.drain(0)
+
+
+def test_pipelined_responses_that_nobody_reads() -> None:
+    """One response waits beyond what the transport takes, however many requests have come."""
+    asyncio.run(asyncio.wait_for(_pipelined_to_a_full_transport(), 10))
 
 
 @both

@@ -293,7 +293,7 @@ async def test_two_tasks_that_write_one_body() -> None:
     receiver.carry()
     assert receiver.bodies[stream.id] == b"".join(parts)
     assert receiver.ended == {stream.id}
-    assert not sender._parts
+    assert not sender.parts
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -322,7 +322,7 @@ def test_a_part_that_is_cancelled_while_it_waits(which: int) -> None:
         kept = [part if at != which else b"" for at, part in enumerate(parts)]
         kept[0] = kept[0] or parts[0][:40000]
         assert receiver.bodies[stream.id] == b"".join(kept)
-        assert not sender._parts
+        assert not sender.parts
         assert not sender._stalled
 
     asyncio.run(asyncio.wait_for(main(), 10))
@@ -342,7 +342,7 @@ async def test_a_part_that_fails_takes_the_parts_behind_it_with_it() -> None:
     assert len({id(error) for error in done}) == 4  # each task has an exception of its own
     receiver.carry()
     assert receiver.bodies == {other.id: b"fine"}
-    assert not sender._parts
+    assert not sender.parts
 
 
 @bare
