@@ -32,7 +32,7 @@ PROGRAMS_C := $(TESTS_C:tests/c/%.c=obj/san/%)
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-HEADERS_PUBLIC := version.h common.h hpack.h core.h batch.h
+HEADERS_PUBLIC := version.h common.h hpack.h core.h ws.h batch.h
 version_part = $(shell sed -n 's/^.define CNO_VERSION_$(1) //p' csrc/version.h)
 MAJOR := $(call version_part,MAJOR)
 MINOR := $(call version_part,MINOR)

@@ -122,3 +122,7 @@
 // Bytes of body up to which a piece is copied behind its frame header; longer pieces are given to
 // on_writev as they are.
 #define CNO_INLINE_BODY 1024
+
+// Bytes of capacity that the buffer of a WebSocket may keep between two messages. A message that
+// has come whole in one read needs no buffer, so that only the one at the end of a read is kept.
+#define CNO_WS_KEEP 4096

@@ -144,6 +144,8 @@ PLACES = [
     "hpack.h",
     "core.h",
     "message/",
+    "ws.h",
+    "ws/",
     "hpack/",
     "conn",
     "stream",
@@ -154,11 +156,14 @@ PLACES = [
     "batch/",
 ]
 
-PUBLIC = {"version.h", "common.h", "hpack.h", "core.h", "batch.h"}
+PUBLIC = {"version.h", "common.h", "hpack.h", "core.h", "ws.h", "batch.h"}
 
 # The files of a lower place that a place may include, if not all of them.
 NARROW = {
+    ("ws/", "core.h"): set(),  # WebSocket frames are the same in every tunnel
+    ("ws/", "message/"): {"message/utf8.h"},
     ("h1/", "h2/"): {"h2/upgrade.h"},  # the one way from HTTP/1 to HTTP/2
+    ("batch/", "ws/"): set(),
     ("batch/", "hpack/"): set(),  # a batch is a client of the public calls
     ("batch/", "conn"): set(),
     ("batch/", "stream"): set(),

@@ -15,7 +15,7 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each header may use the declarations of those in front of it.
-HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "batch.h")
+HEADERS = ("version.h", "common.h", "hpack.h", "core.h", "ws.h", "batch.h")
 
 # The states that compiled classes and Python classes share.
 STATES = "cno/engine/states.h"

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "message/utf8.h"
+
 // ---- writing -----------------------------------------------------------------------------------
 
 // Room for `size` more bytes, or NULL.
@@ -112,38 +114,17 @@ void cno__put_ascii(struct cno__writer *w, const char *data, size_t size) {
     w->size += size + 2;
 }
 
-// The size of the UTF-8 sequence at data, or 0 if it is malformed.
-static size_t utf8_sequence(const unsigned char *p, size_t size) {
-    size_t length = p[0] < 0x80   ? 1
-                    : p[0] < 0xc2 ? 0
-                    : p[0] < 0xe0 ? 2
-                    : p[0] < 0xf0 ? 3
-                    : p[0] < 0xf5 ? 4
-                                  : 0;
-    if (!length || length > size)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 void cno__put_text(struct cno__writer *w, const char *data, size_t size) {
-    size_t i = 0, length = 1;
+    size_t i = 0;
     while (i < size && (unsigned char)data[i] < 0x80)
         i++;
     if (i == size) {
         cno__put_ascii(w, data, size);
         return;
     }
-    for (; i < size && length; i += length)
-        length = utf8_sequence((const unsigned char *)data + i, size - i);
-    char *at = room(w, size + 5);
+    char type = cno__utf8_is_valid(data + i, size - i) ? 'u' : 's', *at = room(w, size + 5);
     if (at)
-        w->size += (size_t)(put_string(at, length ? 'u' : 's', data, size) - at);
+        w->size += (size_t)(put_string(at, type, data, size) - at);
 }
 
 // ---- reading -----------------------------------------------------------------------------------
