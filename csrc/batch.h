@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core.h"
+#include "ws.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -48,6 +49,27 @@ enum CNO_EVENT {
     CNO_EVENT_CLOSE = 10,
     // kind, stream, urgency, incremental
     CNO_EVENT_PRIORITY = 11,
+    // kind, stream, left, items: what a WebSocket has received. `left` is how many bytes are kept and
+    // not read, because the room was used up (see cno_batch_room); an event without items tells that
+    // alone, also that it has become 0. An item is a str for a text
+    // message, bytes for a binary message, or a tuple: (CNO_WS_PING, bytes), (CNO_WS_PONG, bytes),
+    // (CNO_WS_CLOSE, code, reason as str), (CNO_WS_DEFLATED, opcode, bytes) for a compressed message,
+    // or (CNO_WS_FAULT, close code to send, text) when the peer broke the protocol. CLOSE and FAULT
+    // are the last item of a stream. Messages that follow each other without another event between
+    // them are in one event.
+    CNO_EVENT_MESSAGES = 12,
+};
+
+// The first items of tuples in CNO_EVENT_MESSAGES that are not opcodes.
+enum CNO_WS_ITEM {
+    CNO_WS_DEFLATED = 16,
+    CNO_WS_FAULT = 17,
+};
+
+// Where the items of a MESSAGES event are.
+enum CNO_MESSAGES_ITEM {
+    CNO_MESSAGES_LEFT = 2,
+    CNO_MESSAGES_ITEMS = 3,
 };
 
 // Where the items of a HEAD event are.
@@ -65,11 +87,15 @@ enum CNO_HEAD_ITEM {
 enum CNO_BATCH_FLAGS {
     // In a HEAD event: the stream began with this head; no START came before it.
     CNO_BATCH_START = 256,
-    // In a HEAD event for a gateway: CNO_MESSAGE_UPGRADE is set too, and the tunnel would be a
-    // WebSocket (RFC 6455 by Upgrade, RFC 8441). Grant it by a head with 101 on HTTP/1, which needs
-    // the field `upgrade: websocket`, and with 200 on HTTP/2; then call cno_batch_consume once with
-    // no bytes, for the bytes that were kept. Other requests to upgrade are given to a gateway as
-    // complete HTTP requests.
+    // In a HEAD event for a gateway: the request asks for a WebSocket, by extended CONNECT (RFC
+    // 8441) or on HTTP/1, with CNO_OFFER_UPGRADE, by the field Upgrade (RFC 6455). If
+    // CNO_MESSAGE_UPGRADE is set too, grant it by a head with 101 on HTTP/1, which needs the field
+    // `upgrade: websocket`, and with 200 on HTTP/2; then call cno_batch_websocket and
+    // cno_batch_room. With CNO_MANUAL_FLOW no DATA of such a stream of HTTP/2 is told: bytes in
+    // front of these calls are kept, and bounded by the window of the stream. If not, it is an HTTP
+    // request that cannot be upgraded: another method than GET, a body, HTTP/1.0, or no connection
+    // option `upgrade`. Requests to upgrade to other protocols are given to a gateway as complete
+    // HTTP requests.
     CNO_BATCH_WEBSOCKET = 512,
     // For cno_batch_new: requests are given in the form that gateways such as ASGI and WSGI use.
     // `:authority` becomes `host`, other pseudo-fields are removed, cookie fields are joined, and
@@ -109,7 +135,17 @@ struct cno_batch_t {
     const char *input;  // the bytes of the cno_batch_consume under way
     size_t input_size;
     const struct cno_defaults_t *defaults;
-    struct cno__loan *loan;  // during cno_batch_lend
+    struct cno__loan *loan;        // during cno_batch_lend
+    struct cno__socket **sockets;  // the WebSockets, by stream: a hash table of chains
+    uint32_t socket_room, socket_count;
+    uint32_t open_stream;  // the last event is MESSAGES of this stream; 0 if it is another
+    uint32_t open_items;   // of that event
+    size_t open_at;        // where its `left` is
+    size_t open_end;       // the value of events_size that it ends at
+    char *frames;          // what cno_batch_send writes
+    size_t frames_room;
+    const char *rest;  // the frames that cno_batch_send could not write
+    size_t rest_size;
 };
 
 // Makes a connection and its batch. NULL when there is no memory.
@@ -163,6 +199,38 @@ int cno_batch_lend(struct cno_batch_t *, uint32_t stream, const char *data, size
 int cno_batch_respond_lent(struct cno_batch_t *, uint32_t stream, int code,
                            const struct cno_header_t *list, size_t list_size, const char *body,
                            size_t body_size, struct cno_view_t *views, size_t *count);
+
+// ---- WebSockets --------------------------------------------------------------------------------
+// These are for servers. On HTTP/2 they need CNO_MANUAL_FLOW. The memory of a WebSocket is released
+// when its stream ends, and with it the bytes that were not read.
+
+// Makes a stream whose tunnel was granted a WebSocket: from now on it has MESSAGES events instead of
+// DATA. `max_size` is the limit in bytes of a message, up to CNO_WS_MAX_SIZE; `options` are enum
+// CNO_WS_OPTIONS. Nothing is read until cno_batch_room is called. Errors: those of cno_write_data;
+// ASSERTION `bad-limit`; ASSERTION `bad-websocket` for a client, without CNO_MANUAL_FLOW, and for a
+// second call.
+int cno_batch_websocket(struct cno_batch_t *, uint32_t stream, size_t max_size, uint32_t options);
+
+// Sets how much a WebSocket may tell, as struct cno_ws_room_t of ws.h describes, and reads kept
+// bytes up to that, which may leave an event. On HTTP/1 call cno_batch_consume without bytes behind
+// the first call: the engine kept what the peer sent in front of the response.
+//
+// On HTTP/1 a caller that reads no more of the transport while `left` is not 0 bounds the bytes
+// that are kept to those of one read. On HTTP/2 the window of the stream bounds them: only bytes
+// that were read reopen the window (cno_open_flow is not for such streams). Errors: INVALID_STREAM
+// when the stream is no WebSocket, or has ended; NO_MEMORY, after which nothing more is told of it.
+int cno_batch_room(struct cno_batch_t *, uint32_t stream, size_t messages, size_t bytes);
+
+// Writes messages and control frames. `items` is a marshalled list of pairs of an opcode, perhaps
+// with CNO_WS_RSV1, and the whole payload: bytes, or a str, which is sent as UTF-8. FIN is set in
+// each. Returns how many bytes of the frames were taken: all, or on HTTP/2 as many as the windows
+// allow. The others are rest[0..rest_size), which is valid until the next call of this function or of
+// cno_batch_consume; they must be the next bytes of the stream (by cno_write_data). Errors: those of
+// cno_write_data; ASSERTION `bad-item` and `bad-frame` for what cannot be sent, such as a str with
+// surrogates. After an error nothing was written.
+int cno_batch_send(struct cno_batch_t *, uint32_t stream, const char *items, size_t size);
+
+// ---- default fields ----------------------------------------------------------------------------
 
 // Makes an empty set of default fields; NULL when there is no memory. The set must outlive the
 // batches that point to it.

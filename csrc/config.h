@@ -126,3 +126,7 @@
 // Bytes of capacity that the buffer of a WebSocket may keep between two messages. A message that
 // has come whole in one read needs no buffer, so that only the one at the end of a read is kept.
 #define CNO_WS_KEEP 4096
+
+// Bytes: the highest limit that the messages of a WebSocket of a batch can have. The events of one
+// call must have less than 2^31 bytes together.
+#define CNO_WS_MAX_SIZE 1073741824

@@ -1,8 +1,8 @@
 """The engine behind cffi: Engine is one connection, and Defaults are fields for many engines.
 
 Each call takes bytes or a message and leaves a list of events and a run of output; csrc/batch.h
-describes the events. Other modules read constants of the C library (events.py), but only this one
-and cno.engine._fast call its functions.
+describes the events. Other modules read constants of the C library (events.py) and call functions
+without state (websocket.py), but only this one and cno.engine._fast call those of a connection.
 """
 
 from __future__ import annotations
@@ -14,16 +14,9 @@ from typing import Any
 
 from cno.engine import fast
 from cno.engine._libcno import ffi, lib
-from cno.engine.errors import (
-    Disconnected,
-    Error,
-    OutOfMemory,
-    ProtocolError,
-    StreamGone,
-    UsageError,
-    WouldBlock,
-)
+from cno.engine.errors import Error, ProtocolError, UsageError
 from cno.engine.events import Event
+from cno.engine.results import check, last_error
 
 # For cno.engine._fast, which calls these functions without cffi: their addresses, behind the size
 # of their first argument.
@@ -50,30 +43,7 @@ VIEWS = 80
 # Names of the module, because every request needs them and a lookup in `lib` takes longer.
 _consume, _answer, _buffer = lib.cno_batch_consume, lib.cno_batch_answer, ffi.buffer
 
-# ---- errors ------------------------------------------------------------------------------------
-
-_ERRORS: dict[int, type[Error]] = {
-    lib.CNO_ERRNO_ASSERTION: UsageError,
-    lib.CNO_ERRNO_NO_MEMORY: OutOfMemory,
-    lib.CNO_ERRNO_PROTOCOL: ProtocolError,
-    lib.CNO_ERRNO_INVALID_STREAM: StreamGone,
-    lib.CNO_ERRNO_WOULD_BLOCK: WouldBlock,
-    lib.CNO_ERRNO_DISCONNECT: Disconnected,
-}
-
-
-def _error() -> Error:
-    """Makes an exception of the last error of the engine in this thread."""
-    error = lib.cno_error()
-    reason = ffi.string(error.reason).decode()
-    text = ffi.string(error.text).decode("utf-8", "replace")
-    return _ERRORS.get(error.code, Error)(text, reason, error.wire, error.offset)
-
-
-def _check(result: int) -> int:
-    if result < 0:
-        raise _error()
-    return result
+# ---- the engine --------------------------------------------------------------------------------
 
 
 def _assign(struct: Any, members: dict[str, int], what: str) -> None:
@@ -85,8 +55,6 @@ def _assign(struct: Any, members: dict[str, int], what: str) -> None:
         except OverflowError:
             raise UsageError(f"{what} {name} is out of range", f"bad-{what}") from None
 
-
-# ---- the engine --------------------------------------------------------------------------------
 
 # Pointers that became garbage while the garbage collector is at work, with the functions that free
 # them. They are freed behind the collection: finalizers of other garbage may still use them.
@@ -127,7 +95,7 @@ class Defaults:
         """Replaces all fields. Raises UsageError for more than 16 fields, and for a name or value
         that HTTP does not allow."""
         blob = dumps(list(fields), 2)
-        _check(lib.cno_defaults_set(self.handle, blob, len(blob)))
+        check(lib.cno_defaults_set(self.handle, blob, len(blob)))
 
 
 class Engine:
@@ -173,7 +141,7 @@ class Engine:
         """
         new = ffi.new("struct cno_settings_t *", self.conn.settings[lib.CNO_LOCAL])
         _assign(new, settings, "setting")
-        _check(lib.cno_configure(self.conn, new))
+        check(lib.cno_configure(self.conn, new))
 
     def limit(self, **limits: int) -> None:
         """Changes limits by their names in `struct cno_limits_t`, before begin().
@@ -183,7 +151,7 @@ class Engine:
         """
         new = ffi.new("struct cno_limits_t *")
         _assign(new, limits, "limit")
-        _check(lib.cno_limit(self.conn, new))
+        check(lib.cno_limit(self.conn, new))
 
     def manual_flow(self, *, connection: bool = False) -> None:
         """Leaves it to open_flow() to reopen the windows of streams, and with `connection` the
@@ -214,7 +182,7 @@ class Engine:
         if h2c:
             self.conn.options |= lib.CNO_H2C_UPGRADE
         version = lib.CNO_HTTP2 if http2 else lib.CNO_HTTP1
-        _check(lib.cno_begin(self.conn, version))
+        check(lib.cno_begin(self.conn, version))
         self.batch.version = version
 
     def feed(self, data: bytes) -> Sequence[Event]:
@@ -226,7 +194,7 @@ class Engine:
 
     def raise_unless_told(self) -> None:
         """Raises the last error, unless a FAULT event reports it as an error of the peer."""
-        error = _error()
+        error = last_error()
         try:
             if not isinstance(error, ProtocolError):
                 raise error
@@ -235,7 +203,7 @@ class Engine:
 
     def error(self) -> Error:
         """Returns the last error of this thread as an exception."""
-        return _error()
+        return last_error()
 
     def events(self) -> Sequence[Event]:
         """Takes the events that methods other than feed() have left."""
@@ -276,7 +244,7 @@ class Engine:
             self.batch, stream, status, fields, len(fields), body, len(body), total
         )
         if taken < 0:
-            raise _error()
+            raise last_error()
         return taken
 
     def write(self, stream: int, data: Any, final: bool) -> int:
@@ -287,7 +255,7 @@ class Engine:
         buffer = data if type(data) is bytes else ffi.from_buffer(data)
         taken: int = lib.cno_write_data(self.conn, stream, buffer, len(buffer), final)
         if taken < 0:
-            raise _error()
+            raise last_error()
         return taken
 
     def lend(
@@ -299,10 +267,10 @@ class Engine:
         """
         if fast.MODULE is not None:
             taken: int = fast.MODULE.lend(self.address, stream, data, at, size, final, output)
-            return taken if taken >= 0 else _check(taken)
+            return taken if taken >= 0 else check(taken)
         views, room = ffi.new("struct cno_view_t[]", VIEWS), ffi.new("size_t *", VIEWS)
         start = ffi.from_buffer("char[]", data) + at
-        taken = _check(lib.cno_batch_lend(self.batch, stream, start, size, final, views, room))
+        taken = check(lib.cno_batch_lend(self.batch, stream, start, size, final, views, room))
         written, done, body = self.output(), 0, memoryview(data)[at:]
         for index in range(room[0]):
             view = views[index]
@@ -318,7 +286,7 @@ class Engine:
         self, stream: int, code: int, method: bytes, path: bytes, fields: bytes, final: bool
     ) -> None:
         """Writes a head without default fields: a request if `code` is 0, else a response."""
-        _check(
+        check(
             lib.cno_batch_head(
                 self.batch,
                 stream,
@@ -360,12 +328,12 @@ class Engine:
             len(buffer),
             final,
         )
-        return _check(taken)
+        return check(taken)
 
     def push(self, parent: int, method: bytes, path: bytes, fields: bytes) -> None:
         """Promises a response (PUSH_PROMISE). Does nothing on HTTP/1, and when the client does not
         want pushes."""
-        _check(
+        check(
             lib.cno_batch_push(
                 self.batch, parent, method, len(method), path, len(path), fields, len(fields)
             )
@@ -373,18 +341,18 @@ class Engine:
 
     def tail(self, stream: int, fields: bytes) -> None:
         """Ends the body of a message with trailers, which are marshalled as for answer()."""
-        _check(lib.cno_batch_tail(self.batch, stream, fields, len(fields)))
+        check(lib.cno_batch_tail(self.batch, stream, fields, len(fields)))
 
     def reset(self, stream: int, code: int) -> None:
         """Resets a stream with a code of RFC 9113 section 7; on HTTP/1 ends the connection. Raises
         StreamGone."""
-        _check(lib.cno_write_reset(self.conn, stream, code))
+        check(lib.cno_write_reset(self.conn, stream, code))
 
     def ping(self, payload: bytes) -> None:
         """Sends a PING with eight bytes. A PONG event has the same bytes when the peer answers."""
         if len(payload) != 8:
             raise ValueError(f"the payload of a PING has 8 bytes, not {len(payload)}")
-        _check(lib.cno_write_ping(self.conn, payload))
+        check(lib.cno_write_ping(self.conn, payload))
 
     def priority(self, stream: int) -> tuple[int, bool]:
         """Returns the priority that the client has given to a stream last (RFC 9218).
@@ -397,15 +365,57 @@ class Engine:
 
     def open_flow(self, stream: int, size: int) -> None:
         """Reopens the window of a stream by the `size` bytes of its body that were read."""
-        _check(lib.cno_open_flow(self.conn, stream, size))
+        check(lib.cno_open_flow(self.conn, stream, size))
+
+    def websocket(self, stream: int, max_size: int, deflate: bool) -> None:
+        """Makes a stream a WebSocket, once its tunnel was granted by answer() with 101 or 200.
+
+        From now on the stream has EVENT_MESSAGES instead of EVENT_DATA, as far as room() allows.
+        `max_size` is the limit in bytes of a message, at most 2^30. With `deflate` a message may be
+        compressed (permessage-deflate, RFC 7692); it is told as it came.
+
+        Raises StreamGone, or UsageError for a stream without a tunnel.
+        """
+        options = lib.CNO_WS_DEFLATE if deflate else 0
+        check(lib.cno_batch_websocket(self.batch, stream, max_size, options))
+
+    def room(self, stream: int, messages: int, size: int) -> None:
+        """Sets how many messages, and bytes of them together, a WebSocket may tell from now on.
+
+        While `messages` is not 0 one message can be told, whatever its size. Bytes that were kept
+        are read, and may leave an EVENT_MESSAGES, which events() takes. Behind the first call
+        feed(b"") reads what an HTTP/1 client has sent in front of the response.
+
+        Raises StreamGone for a stream that has ended or is no WebSocket.
+        """
+        check(lib.cno_batch_room(self.batch, stream, messages, size))
+
+    def send(self, stream: int, items: list[tuple[int, Any]]) -> bytes:
+        """Writes messages and control frames of a WebSocket, in one call.
+
+        An item is an opcode (WS_TEXT, WS_BINARY, WS_PING, WS_PONG, WS_CLOSE, and with WS_RSV1 a
+        compressed message) and its whole payload: bytes or the like, or a str. Returns the bytes
+        that the windows of HTTP/2 did not allow: they have to be written next, by write(), when
+        there is an EVENT_FLOW.
+
+        Raises UsageError (nothing was written then) for a control frame with more than 125 bytes,
+        for a str with surrogates and for an item of another form; StreamGone or Disconnected.
+        """
+        marshalled = dumps(items, 2)
+        batch = self.batch
+        if lib.cno_batch_send(batch, stream, marshalled, len(marshalled)) < 0:
+            raise last_error()
+        size: int = batch.rest_size
+        rest: bytes = _buffer(batch.rest, size)[:] if size else b""
+        return rest
 
     def shutdown(self, *, final: bool) -> None:
         """Ends the connection when the open streams have ended; see cno_shutdown."""
-        _check(lib.cno_shutdown(self.conn, final))
+        check(lib.cno_shutdown(self.conn, final))
 
     def eof(self) -> None:
         """Called when the transport has ended. Raises ProtocolError if that has cut a stream."""
-        _check(lib.cno_eof(self.conn))
+        check(lib.cno_eof(self.conn))
 
     @property
     def closing(self) -> bool:

@@ -7,16 +7,22 @@
 // Bytes of each buffer that an idle connection may keep.
 #define ARENA_KEEP 4096
 
-static struct cno__writer events_of(struct cno_batch_t *b) {
+struct cno__writer cno__continue(struct cno_batch_t *b) {
     return (struct cno__writer){b->events, b->events_size, b->events_room, 0};
 }
 
-int cno__commit(struct cno_batch_t *b, const struct cno__writer *w) {
+int cno__store(struct cno_batch_t *b, const struct cno__writer *w) {
     b->events = w->data;
     b->events_room = w->room;
     if (w->failed)
         return CNO_ERRNO_NO_MEMORY;
     b->events_size = w->size;
+    return 0;
+}
+
+int cno__commit(struct cno_batch_t *b, const struct cno__writer *w) {
+    if (cno__store(b, w))
+        return CNO_ERRNO_NO_MEMORY;
     b->count++;
     for (int i = 0; i < 4; i++)
         b->events[1 + i] = (char)(b->count >> 8 * i);
@@ -25,7 +31,8 @@ int cno__commit(struct cno_batch_t *b, const struct cno__writer *w) {
 
 struct cno__writer cno__event(struct cno_batch_t *b, enum CNO_EVENT kind, uint32_t stream,
                               unsigned char count) {
-    struct cno__writer w = events_of(b);
+    struct cno__writer w = cno__continue(b);
+    b->open_stream = 0;
     if (!w.size) {
         b->count = 0;
         cno__put_list(&w);

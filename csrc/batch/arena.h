@@ -13,6 +13,10 @@ struct cno__writer cno__event(struct cno_batch_t *, enum CNO_EVENT kind, uint32_
 // does.
 int cno__commit(struct cno_batch_t *, const struct cno__writer *);
 
+// Continues behind the last event of the list, which then is stored again.
+struct cno__writer cno__continue(struct cno_batch_t *);
+int cno__store(struct cno_batch_t *, const struct cno__writer *);
+
 // Adds an event that has only a kind and a stream.
 int cno__simple_event(struct cno_batch_t *, enum CNO_EVENT kind, uint32_t stream);
 

@@ -7,6 +7,7 @@
 #include "batch/answer.h"
 #include "batch/arena.h"
 #include "batch/gateway.h"
+#include "batch/websocket.h"
 #include "config.h"
 
 // Writes a START event for a stream that has begun and whose head has not come yet.
@@ -93,17 +94,35 @@ static int refuse_connect(struct cno_batch_t *b, uint32_t stream, const struct c
     return r < 0 ? r : put_fault(b, stream, &error, msg);
 }
 
+// CNO_BATCH_WEBSOCKET for a request that asks for a WebSocket, in whatever way, else 0.
+static uint32_t websocket_flag(const struct cno_batch_t *b, const struct cno_message_t *msg) {
+    int http2 = cno_version(&b->conn) == CNO_HTTP2;
+    // On HTTP/1 a server that offers no tunnels ignores the field Upgrade (RFC 9110 section 7.8).
+    int considered = http2 ? msg->flags & CNO_MESSAGE_UPGRADE
+                           : (b->conn.options & CNO_OFFER_UPGRADE) && !cno__gateway_is_connect(msg);
+    return considered && cno__gateway_asks_websocket(msg, http2) ? CNO_BATCH_WEBSOCKET : 0;
+}
+
+// Whether the tunnel that a request asks for can become a WebSocket.
+static int is_handshake(const struct cno_batch_t *b, const struct cno_message_t *msg,
+                        uint32_t flags) {
+    return (flags & CNO_BATCH_WEBSOCKET) &&
+           cno__gateway_may_upgrade(msg, cno_version(&b->conn) == CNO_HTTP2);
+}
+
 static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg) {
     struct cno_batch_t *b = data;
     uint32_t flags = msg->flags | (b->started == stream ? CNO_BATCH_START : 0);
     int gateway = (b->flags & CNO_BATCH_GATEWAY) && !msg->code;
-    if (gateway && (flags & CNO_MESSAGE_UPGRADE)) {
-        if (cno__gateway_asks_websocket(msg))
-            flags |= CNO_BATCH_WEBSOCKET;
-        else if (cno__gateway_is_connect(msg))
+    if (gateway) {
+        flags |= websocket_flag(b, msg);
+        int tunnel = (flags & CNO_MESSAGE_UPGRADE) != 0;
+        if (tunnel && !(flags & CNO_BATCH_WEBSOCKET) && cno__gateway_is_connect(msg))
             return refuse_connect(b, stream, msg);
-        else
+        if (tunnel && !is_handshake(b, msg, flags))
             flags = (flags & ~(uint32_t)CNO_MESSAGE_UPGRADE) | CNO_MESSAGE_FINAL;
+        else if (tunnel && cno__socket_expect(b, stream))
+            return CNO_ERRNO_NO_MEMORY;
     }
     if (b->started == stream)
         b->started = 0;
@@ -128,6 +147,9 @@ static int on_head(void *data, uint32_t stream, const struct cno_message_t *msg)
 
 static int on_data(void *data, uint32_t stream, const char *body, size_t size) {
     struct cno_batch_t *b = data;
+    struct cno__socket *socket = b->socket_count ? cno__socket_find(b, stream) : NULL;
+    if (socket)
+        return cno__socket_data(b, socket, body, size);
     uintptr_t start = (uintptr_t)body - (uintptr_t)b->input;
     struct cno__writer w = cno__event(b, CNO_EVENT_DATA, stream, 4);
     if (b->input && start < b->input_size && start <= INT32_MAX - size) {
@@ -154,6 +176,8 @@ static int on_tail(void *data, uint32_t stream, const struct cno_tail_t *tail) {
 
 static int on_end(void *data, uint32_t stream, uint32_t code, enum CNO_PEER_KIND side) {
     struct cno_batch_t *b = data;
+    if (b->socket_count)
+        cno__socket_end(b, stream);
     if (!code && side == CNO_LOCAL && (b->flags & CNO_BATCH_QUIET))
         return 0;
     if (tell_start(b))
@@ -239,14 +263,18 @@ void cno_batch_free(struct cno_batch_t *b) {
     if (!b)
         return;
     cno_fini(&b->conn);
+    cno__socket_free_all(b);
     cno__release(b->events);
     cno__release(b->out);
+    cno__release(b->frames);
     cno__release(b);
 }
 
 int cno_batch_consume(struct cno_batch_t *b, const char *data, size_t size) {
     cno__trim(&b->events, b->events_size, &b->events_room);
     cno__trim(&b->out, b->out_size, &b->out_room);
+    cno__trim(&b->frames, 0, &b->frames_room);
+    b->rest_size = 0;
     size_t before = b->out_size;
     b->replies = before ? b->replies : 0;
     if (b->replies > CNO_MAX_QUEUED_REPLIES)

@@ -117,18 +117,18 @@ int cno__gateway_is_connect(const struct cno_message_t *msg) {
     return msg->method.size == 7 && !memcmp(msg->method.data, "CONNECT", 7);
 }
 
-int cno__gateway_asks_websocket(const struct cno_message_t *msg) {
-    int connect = cno__gateway_is_connect(msg),
-        get = msg->method.size == 3 && !memcmp(msg->method.data, "GET", 3);
+int cno__gateway_asks_websocket(const struct cno_message_t *msg, int http2) {
+    uint8_t id = http2 ? CNO_NAME_P_PROTOCOL : CNO_NAME_UPGRADE;
     for (size_t i = 0; i < msg->headers_len; i++) {
         struct cno_buffer_t value = msg->headers[i].value;
-        if (connect && msg->headers[i].id == CNO_NAME_P_PROTOCOL)
-            return cno__equals_icase(value.data, value.size, "websocket");
-        if (get && msg->headers[i].id == CNO_NAME_UPGRADE &&
-            cno__list_has(value.data, value.size, "websocket"))
+        if (msg->headers[i].id == id && cno__list_has(value.data, value.size, "websocket"))
             return 1;
     }
     return 0;
+}
+
+int cno__gateway_may_upgrade(const struct cno_message_t *msg, int http2) {
+    return http2 || (msg->method.size == 3 && !memcmp(msg->method.data, "GET", 3));
 }
 
 // Makes a method upper-case, as ASGI and WSGI demand.

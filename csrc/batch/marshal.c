@@ -8,8 +8,7 @@
 
 // ---- writing -----------------------------------------------------------------------------------
 
-// Room for `size` more bytes, or NULL.
-static char *room(struct cno__writer *w, size_t size) {
+char *cno__put_room(struct cno__writer *w, size_t size) {
     if (w->room - w->size >= size)
         return w->data + w->size;
     if (w->failed)
@@ -34,7 +33,7 @@ static char *put4(char *at, uint32_t value) {
 }
 
 void cno__put_raw(struct cno__writer *w, const void *data, size_t size) {
-    char *at = room(w, size);
+    char *at = cno__put_room(w, size);
     if (!at || !size)
         return;
     memcpy(at, data, size);
@@ -83,13 +82,20 @@ static char *put_string(char *at, char type, const char *data, size_t size) {
 }
 
 void cno__put_bytes(struct cno__writer *w, const char *data, size_t size) {
-    char *at = room(w, size + 5);
+    char *at = cno__put_room(w, size + 5);
     if (at)
         w->size += (size_t)(put_string(at, 's', data, size) - at);
 }
 
+void cno__put_written(struct cno__writer *w, char type, size_t size) {
+    char *at = w->data + w->size;
+    *at = type;
+    put4(at + 1, (uint32_t)size);
+    w->size += CNO__STRING_HEAD + size;
+}
+
 void cno__put_pair(struct cno__writer *w, struct cno_buffer_t first, struct cno_buffer_t second) {
-    char *start = room(w, first.size + second.size + 12), *at = start;
+    char *start = cno__put_room(w, first.size + second.size + 12), *at = start;
     if (!at)
         return;
     *at++ = ')';
@@ -100,7 +106,7 @@ void cno__put_pair(struct cno__writer *w, struct cno_buffer_t first, struct cno_
 }
 
 void cno__put_ascii(struct cno__writer *w, const char *data, size_t size) {
-    char *at = room(w, size + 5);
+    char *at = cno__put_room(w, size + 5);
     if (!at)
         return;
     if (size > 255) {
@@ -122,20 +128,17 @@ void cno__put_text(struct cno__writer *w, const char *data, size_t size) {
         cno__put_ascii(w, data, size);
         return;
     }
-    char type = cno__utf8_is_valid(data + i, size - i) ? 'u' : 's', *at = room(w, size + 5);
+    char type = cno__utf8_is_valid(data + i, size - i) ? 'u' : 's',
+         *at = cno__put_room(w, size + 5);
     if (at)
         w->size += (size_t)(put_string(at, type, data, size) - at);
 }
 
 // ---- reading -----------------------------------------------------------------------------------
 
-struct reader {
-    const unsigned char *at, *end;
-};
-
 // Reads the type byte, and the number behind it for types that have one. Returns 0 when the input
 // ends.
-static int read_head(struct reader *r, uint32_t *number) {
+static int read_head(struct cno__reader *r, uint32_t *number) {
     if (r->at == r->end)
         return 0;
     int type = *r->at++ & 0x7f;  // the high bit only marks values that may be referred to again
@@ -173,7 +176,7 @@ static long wrong(size_t index, const char *what, int type) {
     return -1;
 }
 
-static int read_bytes(struct reader *r, struct cno_buffer_t *out) {
+static int read_bytes(struct cno__reader *r, struct cno_buffer_t *out) {
     uint32_t size = 0;
     int type = read_head(r, &size);
     if (type != 's')
@@ -186,7 +189,7 @@ static int read_bytes(struct reader *r, struct cno_buffer_t *out) {
 }
 
 long cno__read_fields(const char *data, size_t size, struct cno_header_t *list, size_t capacity) {
-    struct reader r = {(const unsigned char *)data, (const unsigned char *)data + size};
+    struct cno__reader r = {(const unsigned char *)data, (const unsigned char *)data + size};
     uint32_t count = 0, two = 0;
     if (!size)
         return 0;
@@ -211,4 +214,33 @@ long cno__read_fields(const char *data, size_t size, struct cno_header_t *list, 
         field->flags = field->id = 0;
     }
     return (long)count;
+}
+
+static int bad_item(long index, const char *what) {
+    return cno_error_set(CNO_ERRNO_ASSERTION, "bad-item", "item %ld: %s", index, what);
+}
+
+long cno__read_list(struct cno__reader *r, const char *data, size_t size) {
+    uint32_t count = 0;
+    *r = (struct cno__reader){(const unsigned char *)data, (const unsigned char *)data + size};
+    if (!is_sequence(read_head(r, &count)) || count > INT32_MAX)
+        return cno_error_set(CNO_ERRNO_ASSERTION, "bad-item", "the items are not a list");
+    return (long)count;
+}
+
+int cno__read_payload(struct cno__reader *r, long index, uint32_t *number,
+                      struct cno_buffer_t *payload) {
+    uint32_t size = 0;
+    if (!is_sequence(read_head(r, &size)) || size != 2 || read_head(r, number) != 'i')
+        return bad_item(index, "not a pair of an int and a payload");
+    int type = read_head(r, &size);
+    if (type != 's' && strcmp(type_name(type), "str"))
+        return bad_item(index, "a payload is bytes or a str");
+    if ((size_t)(r->end - r->at) < size)
+        return bad_item(index, "cut off");
+    *payload = (struct cno_buffer_t){(const char *)r->at, size};
+    r->at += size;
+    if (type != 's' && !cno__utf8_is_valid(payload->data, size))
+        return bad_item(index, "a str with surrogates is not UTF-8");
+    return CNO_OK;
 }

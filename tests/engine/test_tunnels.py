@@ -180,6 +180,7 @@ def heads(engine: Engine, octets: bytes) -> list[tuple[int, int]]:
 
 
 ASKED = CONSTANTS["CNO_BATCH_WEBSOCKET"] | CONSTANTS["CNO_MESSAGE_UPGRADE"]
+REFUSED = CONSTANTS["CNO_BATCH_WEBSOCKET"] | CONSTANTS["CNO_MESSAGE_FINAL"]
 
 
 def upgrade(protocol: str, method: str = "GET") -> bytes:
@@ -191,10 +192,12 @@ def test_a_gateway_is_told_of_websockets_on_http1() -> None:
     engine = Engine(server=True, gateway=True)
     engine.begin(http2=False, offer_upgrade=True)
     # An upgrade to another protocol is a plain request without a body.
-    for stream, octets in ((1, upgrade("h2c")), (3, upgrade("websocket", "PUT"))):
-        assert heads(engine, octets) == [(stream, CONSTANTS["CNO_MESSAGE_FINAL"])]
-        engine.answer(stream, 204, dumps([], 2), b"", 0)
-        assert not engine.events()
+    assert heads(engine, upgrade("h2c")) == [(1, CONSTANTS["CNO_MESSAGE_FINAL"])]
+    engine.answer(1, 204, dumps([], 2), b"", 0)
+    # A request for a WebSocket that cannot be upgraded has the one flag and not the other.
+    assert heads(engine, upgrade("websocket", "PUT")) == [(3, REFUSED)]
+    engine.answer(3, 400, dumps([], 2), b"", 0)
+    assert not engine.events()
     assert heads(engine, upgrade("x, WebSocket") + b"raw") == [(5, ASKED)]
     engine.output()
     engine.answer(5, 101, dumps([(b"upgrade", b"websocket")], 2), b"", -1)

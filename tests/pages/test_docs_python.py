@@ -30,8 +30,8 @@ import cno.client.errors
 import cno.client.exchange
 import cno.client.protocol
 import cno.client.upload
-import cno.engine.binding
 import cno.engine.events
+import cno.engine.results
 import cno.gateway.scope
 import cno.observe.logs
 import cno.process.heap
@@ -373,7 +373,7 @@ def test_every_event_can_be_overridden() -> None:
 def test_every_error_of_the_engine_is_there() -> None:
     told = {words(cells[1])[0]: words(cells[0])[0] for cells in rows(RAW, 3)}
     assert told == {
-        name: cno.engine.binding._ERRORS[code].__name__
+        name: cno.engine.results._ERRORS[code].__name__
         for name, code in cno.engine.events.CONSTANTS.items()
         if name.startswith("CNO_ERRNO_") and name != "CNO_ERRNO_NOT_IMPLEMENTED"
     }

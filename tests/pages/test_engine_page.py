@@ -110,7 +110,8 @@ def test_every_setting_is_there() -> None:
 def told() -> dict[str, str]:
     """Returns the text of the page for each reason: the cells of its rows, joined."""
     found: dict[str, str] = {}
-    for part in ("### Of a call", "### Of a peer, HTTP/1", "### Of a peer, HTTP/2"):
+    parts = ("Of a call", "Of a peer, HTTP/1", "Of a peer, HTTP/2", "Of a peer, WebSocket")
+    for part in (f"### {title}" for title in parts):
         for cells in rows(part):
             for word in words(cells[0]):
                 found[word] = found.get(word, "") + " " + " ".join(cells[1:])
@@ -121,7 +122,9 @@ def meant() -> dict[str, set[str]]:
     """Returns the reasons in the source, each with its codes and statuses."""
     found: dict[str, set[str]] = {}
     macro = re.compile(r"^#define(?:.*\\\n)*.*\n", re.MULTILINE)
-    makes = re.compile(r"(?:cno_error_set|CNO__FAULT|refuse)\s*\(|last_error = \{")
+    makes = re.compile(
+        r"(?:cno_error_set|CNO__FAULT|refuse)\s*\(|last_error = \{|struct fault \w+ = \{"
+    )
     for path in sorted((ROOT / "csrc").rglob("*.[ch]")):
         source = macro.sub("", path.read_text())
         for start in makes.finditer(source):
@@ -130,6 +133,8 @@ def meant() -> dict[str, set[str]]:
             beside = {one or other for one, other in codes}
             if fault := re.match(r"CNO__FAULT\(\s*(\d+), (\w+)", statement):
                 beside = {fault[1], fault[2]} - {"0", "NO_ERROR"}
+            if close_code := re.match(r"struct fault \w+ = \{(\d+)", statement):
+                beside = {close_code[1]}
             for word in re.findall(r'"([a-z][a-z0-9.-]*)"', statement):
                 found.setdefault(word, set()).update(beside)
     return found
